@@ -1,0 +1,462 @@
+/* libp2p.h - a complete libp2p node in one shared library, by handles.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * CONVENTIONS. They hold for every function below; an entry states only what is its own.
+ *
+ * Results    Every function returns an int (an int64_t where it counts bytes): >= 0 is good, < 0 is one of the P2P_E_ codes. Exceptions:
+ *            the texts of p2p_version, p2p_error_name and p2p_last_error, and p2p_free. p2p_last_error() tells in words what
+ *            went wrong on this thread, naming the thing: the address, the option's path, the peer. Success does not clear it.
+ *
+ * Handles    A p2p_handle is a number below 2^53 that is never used twice. p2p_close ends any of them, from any thread, any number of
+ *            times; closing a parent closes its children first (node > service, stream, topic > subscription). A handle that was closed
+ *            or never was is P2P_E_HANDLE, one of another kind P2P_E_KIND, never a crash. 0 is no handle.
+ *
+ * Threads    Any function may be called on any thread at any time, also while another thread closes the same handle: calls that
+ *            wait on it then end with P2P_E_CLOSED. One thread at a time may poll one queue.
+ *
+ * Waiting    A function that waits on the network ends in `const p2p_call *call`.
+ *            NULL, or call->queue 0: it blocks, at most call->timeout_ms (0 or NULL: 30 s; -1: without limit), then P2P_E_TIMEOUT.
+ *            With a queue: it returns P2P_PENDING at once, or an error, in which case no event follows. Inputs are copied; out-parameters
+ *            are not used and may be NULL. The P2P_EVENT_DONE event with call->tag brings the same result, always, also after a timeout,
+ *            p2p_cancel or p2p_close.
+ *
+ * Events     Completions, inbound streams and requests, messages, peer events and logs arrive as records of one size, p2p_event, on a
+ *            queue that you own. A call that creates a source of events takes the queue (0: no events) and the tag its events carry, so that
+ *            none comes too early. The library never calls you back.
+ *
+ * Memory     Inputs are borrowed until the call returns. Outputs go into your buffer, or come as one block that p2p_free ends
+ *            (`char **x_out`, `uint8_t **x_out`); on an error they are set to NULL. Texts are UTF-8 and end in NUL, also inside events.
+ *            Lists are texts of one item per line; structured answers are JSON; payloads are bytes, never base64.
+ *
+ * Options    A node and the richer calls take one JSON document, NULL for defaults. An unknown key, a wrong type, a value out of
+ *            range and a conflict are P2P_E_CONFIG with the path of the option, and nothing is started. Times are milliseconds (_ms), sizes bytes.
+ *
+ * NULL       A NULL pointer where the entry does not allow one is P2P_E_INVALID, with the parameter's name. A pointer with length 0 may be NULL.
+ *
+ * Losing     Completions, streams, requests and stream data are never dropped. A source that may drop does so by the policy you chose, counts it
+ *            (p2p_info) and announces it with P2P_EVENT_DROPPED where the gap is.
+ *
+ * THE PROCESS. Loading opens no socket, writes nothing and starts no node. It installs the Go runtime's handlers for SIGSEGV, SIGBUS, SIGFPE,
+ * SIGPIPE and SIGURG and raises the soft RLIMIT_NOFILE to the hard one; the library's threads run with your signals blocked, so SIGINT,
+ * signalfd and sigwait stay yours. fork without exec: in the child every call returns P2P_E_FORKED; load the library in the child, or use
+ * spawn. dlclose does nothing. musl cannot load the library. Threads that call in need 64 KiB of stack.
+ */
+#ifndef LIBP2PGO_H
+#define LIBP2PGO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef P2P_API
+#define P2P_API
+#endif
+
+/* P2P_ABI is the number of this header's ABI. Within one number symbols, codes and options are only added. */
+#define P2P_ABI 1
+
+typedef uint64_t p2p_handle;
+
+/* p2p_call tells a waiting function how to wait; see Waiting above. Set size to sizeof(p2p_call). */
+typedef struct p2p_call {
+    uint32_t size;
+    int32_t timeout_ms; /* 0: 30 s; -1: without limit */
+    p2p_handle queue;   /* 0: block */
+    uint64_t tag;       /* returned in the completion, and the name for p2p_cancel */
+} p2p_call;
+
+/* p2p_event is one record of a queue: 64 bytes, no pointers. Which fields a type uses stands at P2P_EVENT_ below; the others are 0.
+ * Text and data lie in the poll's data block at their offsets; the text is followed by a NUL that text_length does not count. */
+typedef struct p2p_event {
+    int32_t type;   /* P2P_EVENT_ */
+    int32_t status; /* >= 0, or a P2P_E_ code with its words as text */
+    uint64_t tag;
+    p2p_handle subject; /* whom it concerns: the owner of the call, the service, the stream, ... */
+    uint64_t object;    /* a new handle, or a token for p2p_answer */
+    int64_t value;
+    uint32_t flags; /* P2P_FLAG_ */
+    uint32_t text_offset;
+    uint32_t text_length;
+    uint32_t data_offset;
+    uint32_t data_length;
+    uint32_t reserved;
+} p2p_event;
+
+/* A call that completes later; no error. */
+#define P2P_PENDING 1
+
+/* Error codes. */
+#define P2P_E_INVALID (-1)      /* an argument is not allowed here */
+#define P2P_E_HANDLE (-2)       /* no such handle, or closed */
+#define P2P_E_KIND (-3)         /* handle of another kind */
+#define P2P_E_CONFIG (-4)       /* option unknown, mistyped, out of range, conflicting */
+#define P2P_E_PARSE (-5)        /* malformed address, peer id or key */
+#define P2P_E_CLOSED (-6)       /* closed while the call waited */
+#define P2P_E_STATE (-7)        /* not possible in the present state */
+#define P2P_E_EXISTS (-8)       /* already there */
+#define P2P_E_BUSY (-9)         /* somebody else is doing this */
+#define P2P_E_FORKED (-10)      /* forked child of a process using us */
+#define P2P_E_TIMEOUT (-11)     /* time is up */
+#define P2P_E_CANCELLED (-12)   /* ended by p2p_cancel, or by the remote */
+#define P2P_E_AGAIN (-13)       /* nothing now; try later */
+#define P2P_E_DIAL (-14)        /* no address answered; words list each */
+#define P2P_E_NO_ADDRESS (-15)  /* no address known for the peer */
+#define P2P_E_NOT_FOUND (-16)   /* nothing by that name */
+#define P2P_E_REFUSED (-17)     /* the peer turned it away */
+#define P2P_E_PROTOCOL (-18)    /* the peer speaks none of the protocols */
+#define P2P_E_RESET (-19)       /* stream reset; p2p_last_detail has the code */
+#define P2P_E_REMOTE (-20)      /* the remote handler answered with an error */
+#define P2P_E_SECURITY (-21)    /* wrong peer id, or handshake failed */
+#define P2P_E_LISTEN (-22)      /* an address could not be bound */
+#define P2P_E_LIMIT (-23)       /* a limit is reached; words name it */
+#define P2P_E_REJECTED (-24)    /* refused by a validation rule */
+#define P2P_E_TOO_BIG (-25)     /* larger than allowed, or than the buffer */
+#define P2P_E_PERMISSION (-26)  /* file unreadable, or readable by others */
+#define P2P_E_PEERS (-27)       /* fewer peers than asked for */
+#define P2P_E_NOMEM (-28)       /* out of memory */
+#define P2P_E_SYSTEM (-29)      /* the operating system refused; see words */
+#define P2P_E_UNSUPPORTED (-30) /* not available in this build or here */
+#define P2P_E_INTERNAL (-31)    /* a bug in the library; stack in log */
+#define P2P_E_LIMITED (-32)     /* only a limited relayed connection exists */
+
+/* Kinds of handles. */
+#define P2P_KIND_QUEUE 1
+#define P2P_KIND_CONFIG 2
+#define P2P_KIND_NODE 3
+#define P2P_KIND_SERVICE 4      /* p2p_stream_serve, p2p_request_serve */
+#define P2P_KIND_STREAM 5
+#define P2P_KIND_EXCHANGE 6     /* p2p_request_open */
+#define P2P_KIND_REQUEST 7      /* an inbound request */
+#define P2P_KIND_TOPIC 8
+#define P2P_KIND_SUBSCRIPTION 9
+#define P2P_KIND_TOKEN 10       /* a verdict that p2p_answer gives */
+
+/* Event types, with the fields they use beside type, tag and subject. Texts of several fields have one per line. */
+#define P2P_EVENT_DONE 1               /* a call ended: status, and what its entry says; on failure text and value as p2p_last_error, p2p_last_detail */
+#define P2P_EVENT_POST 2               /* p2p_queue_post: value, data */
+#define P2P_EVENT_DROPPED 3            /* value events of subject were dropped here */
+#define P2P_EVENT_CLOSED 4             /* last event of subject: status and words why, 0 when you closed it */
+#define P2P_EVENT_LOG 5                /* value: slog level; text: level, time (RFC 3339), subsystem, message, then key=value lines */
+#define P2P_EVENT_PEER_CONNECTED 10    /* first connection; text: peer, address; flags */
+#define P2P_EVENT_PEER_DISCONNECTED 11 /* last connection gone; text: peer */
+#define P2P_EVENT_PEER_PATH 12         /* best path changed between direct and relayed; text: peer, address; flags */
+#define P2P_EVENT_PEER_FOUND 13        /* discovery met a peer; text: peer, source (mdns, bootstrap), then addresses */
+#define P2P_EVENT_PEER_UNREACHABLE 14  /* a kept or bootstrap peer did not answer; status and words as p2p_peer_connect; object: ms until the next try */
+#define P2P_EVENT_ADDRESSES 15         /* own addresses changed; text: all of them */
+#define P2P_EVENT_LISTEN_FAILED 16     /* an address was not bound; text: address, reason */
+#define P2P_EVENT_STREAM 20            /* inbound stream for a service; object: its handle; text: peer, protocol; flags */
+#define P2P_EVENT_STREAM_DATA 21       /* watched stream: data; returns with p2p_stream_credit */
+#define P2P_EVENT_STREAM_END 22        /* watched stream: the peer closed its side; nothing more to read */
+#define P2P_EVENT_STREAM_RESET 23      /* watched stream: status (P2P_E_RESET, P2P_E_TOO_BIG, P2P_E_TIMEOUT, ...), value: reset code, words */
+#define P2P_EVENT_REQUEST 30           /* object: request handle; text: peer, protocol; data; value: ms until its deadline, -1 none */
+#define P2P_EVENT_REQUEST_CANCELLED 31 /* subject: a request handle whose asker gave up; only p2p_close is left to do */
+#define P2P_EVENT_MESSAGE 40           /* text: author, from whom received, id (hex), topic; data; value: sequence number; flags */
+#define P2P_EVENT_VALIDATE 41          /* as P2P_EVENT_MESSAGE, subject a topic; object: token that wants p2p_answer */
+#define P2P_EVENT_TOPIC_JOINED 42      /* subject: topic; text: peer */
+#define P2P_EVENT_TOPIC_LEFT 43        /* subject: topic; text: peer */
+
+/* Event flags. */
+#define P2P_FLAG_INBOUND 1U  /* the peer opened the connection */
+#define P2P_FLAG_RELAYED 2U  /* through a relay */
+#define P2P_FLAG_LIMITED 4U  /* the relay limits time and bytes */
+#define P2P_FLAG_SIGNED 8U   /* message: signature checked */
+#define P2P_FLAG_LOCAL 16U   /* message: published by this node */
+
+/* Verdicts for p2p_answer. */
+#define P2P_VERDICT_ACCEPT 0
+#define P2P_VERDICT_REJECT 1 /* refuse, and hold it against the sender */
+#define P2P_VERDICT_IGNORE 2 /* refuse without blame */
+
+/* ---- Library ------------------------------------------------------------------------------------------------------------------ */
+
+/* p2p_abi returns the library's P2P_ABI. Compare it with the header's after loading; unequal numbers do not fit together. */
+P2P_API int p2p_abi(void);
+
+/* p2p_version returns the library's version, "major.minor.patch". Static; do not free. */
+P2P_API const char *p2p_version(void);
+
+/* p2p_build_info writes JSON: version, abi, go, modules (name to version) and transports. */
+P2P_API int p2p_build_info(char **json_out);
+
+/* p2p_error_name returns a code's name, "P2P_E_DIAL", or "P2P_E_UNKNOWN". Static; never NULL. */
+P2P_API const char *p2p_error_name(int code);
+
+/* p2p_last_error returns the words of this thread's last failed call, "" if none failed. Valid until the next failing call on this thread. */
+P2P_API const char *p2p_last_error(void);
+
+/* p2p_last_detail returns the number that belongs to this thread's last failed call: the peer's code with P2P_E_RESET, the handler's with
+ * P2P_E_REMOTE, the size needed with P2P_E_TOO_BIG, else 0. */
+P2P_API int64_t p2p_last_detail(void);
+
+/* p2p_free ends a block that an out-parameter brought. NULL is allowed. */
+P2P_API void p2p_free(void *block);
+
+/* p2p_log_level sets how much a subsystem ("dht", "swarm2", "pubsub", "p2pgo"; "*" for all, also later ones) logs: "debug", "info",
+ * "warn", "error" or "off". All are off at load. Nothing is ever written to stdout or stderr. P2P_E_INVALID names an unknown level. */
+P2P_API int p2p_log_level(const char *subsystem, const char *level);
+
+/* p2p_log_queue sends log records to queue as P2P_EVENT_LOG with tag; queue 0 ends it. At most 4096 wait; beyond that the oldest are
+ * dropped and announced. */
+P2P_API int p2p_log_queue(p2p_handle queue, uint64_t tag);
+
+/* p2p_crash_file names a file to which the Go runtime also writes its last words should the process die of a bug in it; NULL ends it. */
+P2P_API int p2p_crash_file(const char *path);
+
+/* p2p_runtime_tune sets how many threads run Go code at a time and the soft limit of the Go heap in bytes; 0 leaves a value as it is,
+ * -1 sets the default (all cores; no limit). The environment (GOMAXPROCS, GOMEMLIMIT) is only seen if set before the process started. */
+P2P_API int p2p_runtime_tune(int32_t threads, int64_t heap_bytes);
+
+/* p2p_runtime_info writes JSON: goroutines, heap_bytes, threads, file_descriptors, file_descriptor_limit, handles (kind to number),
+ * panics (recovered). */
+P2P_API int p2p_runtime_info(char **json_out);
+
+/* p2p_live_handles returns the number of open handles of a P2P_KIND_, or of all with 0. */
+P2P_API int64_t p2p_live_handles(int kind);
+
+/* ---- Handles ------------------------------------------------------------------------------------------------------------------ */
+
+/* p2p_close ends what a handle stands for, and its children. When it returns, a node has released its ports, threads of work and memory; a
+ * stream is closed in both directions after what was accepted for writing is sent (at most 10 s, in the background; p2p_stream_reset does not
+ * send it); a request without an answer is answered with an error; a topic is left. Closing what is closed is 0. P2P_E_HANDLE: never was one. */
+P2P_API int p2p_close(p2p_handle handle);
+
+/* p2p_kind returns the P2P_KIND_ of an open handle. */
+P2P_API int p2p_kind(p2p_handle handle);
+
+/* p2p_parent writes the handle that closes this one when it closes, 0 if none does. */
+P2P_API int p2p_parent(p2p_handle handle, p2p_handle *parent_out);
+
+/* p2p_info writes what is known of an open handle as JSON; docs/info.md lists the keys of each kind. Costs no network. */
+P2P_API int p2p_info(p2p_handle handle, char **json_out);
+
+/* p2p_cancel ends all waiting calls on owner (the call's first argument) that carry tag; they complete with P2P_E_CANCELLED. Returns their
+ * number; 0 when none waits any more. */
+P2P_API int p2p_cancel(p2p_handle owner, uint64_t tag);
+
+/* p2p_answer gives the verdict (P2P_VERDICT_) that an event's token asks for. P2P_E_HANDLE: too late, the default took its place. */
+P2P_API int p2p_answer(p2p_handle token, int verdict);
+
+/* ---- Queue --------------------------------------------------------------------------------------------------------------------
+ * A Queue is where everything arrives, in order. One per event loop or thread is enough. Polling it never waits for the rest of the library.
+ * A slow reader holds back the sources that can wait; the others drop by their policy. Closing a queue wakes its poller with P2P_E_CLOSED,
+ * gives the reader of its fd an end of file, and closes inbound streams and requests that nobody fetched. */
+
+/* p2p_queue_new creates a queue that holds about max_bytes of events before it holds back its sources; 0: 64 MiB. Completions always fit. */
+P2P_API int p2p_queue_new(size_t max_bytes, p2p_handle *queue_out);
+
+/* p2p_queue_poll moves as many whole events as fit into events[max] and data[cap] and returns their number, 0 when timeout_ms (-1: no limit,
+ * 0: do not wait) passed or p2p_queue_wake was called. P2P_E_TOO_BIG: the next event alone needs p2p_last_detail() bytes of data; it stays, and
+ * nothing is lost. P2P_E_BUSY: another thread polls this queue. */
+P2P_API int p2p_queue_poll(p2p_handle queue, p2p_event *events, int32_t max, uint8_t *data, size_t cap, int32_t timeout_ms);
+
+/* p2p_queue_fd writes a descriptor that is readable while the queue has events or a wake, for select, poll, epoll, asyncio and libuv. Never write
+ * to it; bytes you or your loop read from it are of no meaning. When readable, poll until you get 0. Each call makes one of its own,
+ * close-on-exec, that you close. */
+P2P_API int p2p_queue_fd(p2p_handle queue, int *fd_out);
+
+/* p2p_queue_wake makes the present or next poll return at once, and the fd readable until then. Safe in a signal handler's place: from any thread. */
+P2P_API int p2p_queue_wake(p2p_handle queue);
+
+/* p2p_queue_post adds an event of your own, P2P_EVENT_POST, with tag, value and a copy of data. P2P_E_AGAIN: the queue holds max_bytes. */
+P2P_API int p2p_queue_post(p2p_handle queue, uint64_t tag, int64_t value, const uint8_t *data, size_t len);
+
+/* ---- Config -------------------------------------------------------------------------------------------------------------------
+ * A Config is a node's options on the way to p2p_node_new. docs/config.md lists them all; p2p_config_schema gives the same list to programs. The
+ * defaults contact nobody: no mDNS, no bootstrap peers, no port mapping. */
+
+/* p2p_config_new creates a config from a JSON object; NULL or "": all defaults. P2P_E_CONFIG names the path at fault. */
+P2P_API int p2p_config_new(const char *json, p2p_handle *config_out);
+
+/* p2p_config_set sets the option at path ("pubsub.d") to value: JSON, or the bare text for a text option, or one item per line for a list of
+ * texts. The config is unchanged on P2P_E_CONFIG. Conflicts between options are found by p2p_node_new. */
+P2P_API int p2p_config_set(p2p_handle config, const char *path, const char *value);
+
+/* p2p_config_set_secret sets a secret that JSON cannot carry: "identity.key" (a private key, as from p2p_key_new) or "private_network.key" (32
+ * bytes, or the text of a swarm.key file). The bytes appear in no log, p2p_config_get or p2p_info. */
+P2P_API int p2p_config_set_secret(p2p_handle config, const char *path, const uint8_t *data, size_t len);
+
+/* p2p_config_get writes the option at path as JSON, defaults included; path "": the whole document. */
+P2P_API int p2p_config_get(p2p_handle config, const char *path, char **json_out);
+
+/* p2p_config_schema writes the JSON Schema (2020-12) of a node's options and of each richer call's, with types, ranges, defaults and a line each. */
+P2P_API int p2p_config_schema(char **json_out);
+
+/* ---- Identity -----------------------------------------------------------------------------------------------------------------
+ * A node is known by its peer id, the hash of its public key ("12D3KooW..."). Private keys travel in libp2p's protobuf form
+ * (libp2p/specs, peer-ids). Keep them in a file: the option identity.file creates it with mode 0600. */
+
+/* p2p_key_new makes a private key of type "ed25519", "secp256k1", "ecdsa" or "rsa" (2048 bits) and writes its protobuf form. */
+P2P_API int p2p_key_new(const char *type, uint8_t **key_out, size_t *len_out);
+
+/* p2p_key_peer_id writes the peer id that belongs to a private key. P2P_E_PARSE: not a key; the bytes are not repeated in the words. */
+P2P_API int p2p_key_peer_id(const uint8_t *key, size_t len, char **peer_out);
+
+/* ---- Node --------------------------------------------------------------------------------------------------------------------- */
+
+/* p2p_node_new starts a node with the options of config (0: defaults; it may be closed afterwards) and writes, or completes with as object, its
+ * handle. queue and tag: where its peer, address and discovery events go; at most events.capacity of them wait, then the oldest are dropped.
+ * P2P_E_CONFIG: conflicting options. P2P_E_LISTEN: an address is taken or cannot be bound. P2P_E_PERMISSION, P2P_E_PARSE: the key file. */
+P2P_API int p2p_node_new(p2p_handle config, p2p_handle queue, uint64_t tag, p2p_handle *node_out, const p2p_call *call);
+
+/* p2p_node_id writes the node's peer id. */
+P2P_API int p2p_node_id(p2p_handle node, char **peer_out);
+
+/* p2p_node_addresses writes the addresses at which the node can be dialled, one per line, each ending in /p2p/<peer id>. */
+P2P_API int p2p_node_addresses(p2p_handle node, char **addresses_out);
+
+/* ---- Peers --------------------------------------------------------------------------------------------------------------------
+ * A peer is named by its peer id in either text form, an address (multiaddr) ends in /p2p/<peer id>. */
+
+/* p2p_peer_connect connects to a peer, or finds it connected, and writes, or completes with as text, its peer id. addresses: one per line, all
+ * of one peer, or the peer id alone when its addresses are known. P2P_E_DIAL: the words list each address tried and why it failed.
+ * P2P_E_SECURITY: somebody else answered. P2P_E_NO_ADDRESS: none known. P2P_E_PARSE: names the malformed one. */
+P2P_API int p2p_peer_connect(p2p_handle node, const char *addresses, char **peer_out, const p2p_call *call);
+
+/* p2p_peer_disconnect closes all connections to peer and their streams. 0 also when there were none. */
+P2P_API int p2p_peer_disconnect(p2p_handle node, const char *peer);
+
+/* p2p_peer_list writes the peer ids of all connected peers. */
+P2P_API int p2p_peer_list(p2p_handle node, char **peers_out);
+
+/* p2p_peer_info writes JSON of a peer: id, connected, addresses (known), protocols, agent, rtt_ms, kept, connections: each with id, address, direction,
+ * transport, security, muxer, relayed, limited, opened_ms (Unix), streams. peer NULL: an array of all connected peers. */
+P2P_API int p2p_peer_info(p2p_handle node, const char *peer, char **json_out);
+
+/* p2p_peer_ping writes, or completes with as value, the round-trip time to peer in nanoseconds, dialling first if needed (libp2p/specs, ping). */
+P2P_API int p2p_peer_ping(p2p_handle node, const char *peer, int64_t *rtt_out, const p2p_call *call);
+
+/* p2p_peer_keep connects to a peer and connects again whenever it is lost, with growing pauses (1 s to 60 s), until p2p_peer_release. addresses
+ * as for p2p_peer_connect; they replace those given before. The connection is protected from trimming. */
+P2P_API int p2p_peer_keep(p2p_handle node, const char *addresses);
+
+/* p2p_peer_release ends p2p_peer_keep; the connection stays. P2P_E_NOT_FOUND: was not kept. */
+P2P_API int p2p_peer_release(p2p_handle node, const char *peer);
+
+/* ---- Streams ------------------------------------------------------------------------------------------------------------------
+ * A Stream is an ordered, reliable pair of byte flows with one peer under one protocol name. Read it in calls, or have it watched: then its data
+ * arrives on a queue. Write in calls; in queue mode a write of up to the stream's high-water mark (write_buffer, 1 MiB) is accepted at once. Each
+ * side closes its own flow (end of file for the other) or resets both with a code. A node's stream needs one reader and one writer at a time;
+ * a second concurrent one waits for the first. Maximum length of one write or message: 1 GiB. */
+
+/* p2p_stream_serve accepts streams for protocols, one name per line; a name ending in * serves all names with that prefix. Each arrives as
+ * P2P_EVENT_STREAM; close the service to stop serving (its open streams stay). options: max_streams (open at a time, then the peer's stream is
+ * reset with code 0x1002; 0: unlimited; default 1024). P2P_E_EXISTS: a name is served already. */
+P2P_API int p2p_stream_serve(p2p_handle node, const char *protocols, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out);
+
+/* p2p_stream_open opens a stream to peer, dialling first if needed, and writes, or completes with as object, its handle, as text the protocol.
+ * protocols: one per line, in order of preference. options: no_dial (true: only over a present connection), allow_limited (true: also over a
+ * limited relayed one). P2P_E_DIAL, P2P_E_NO_ADDRESS as for p2p_peer_connect. P2P_E_PROTOCOL: the peer speaks none of them. P2P_E_LIMIT: too
+ * many streams. P2P_E_LIMITED: only a limited connection exists. */
+P2P_API int p2p_stream_open(p2p_handle node, const char *peer, const char *protocols, const char *options, p2p_handle *stream_out,
+                            const p2p_call *call);
+
+/* p2p_stream_read reads at least one and at most cap bytes into data and returns their number; 0: the peer closed its side. In queue mode data is
+ * NULL and the bytes come with the completion. P2P_E_RESET: the stream is dead. P2P_E_TIMEOUT loses nothing. P2P_E_STATE: it is watched. */
+P2P_API int64_t p2p_stream_read(p2p_handle stream, uint8_t *data, size_t cap, const p2p_call *call);
+
+/* p2p_stream_write sends len bytes and returns len. In queue mode it returns 0 when they are accepted at once (no completion follows), or
+ * P2P_PENDING: accepted, and completed when the stream is below its high-water mark again; wait for that before writing more. A failure of what was
+ * accepted is told by the next write, or by p2p_stream_close_write. P2P_E_STATE: closed for writing. P2P_E_RESET: the peer gave up. */
+P2P_API int64_t p2p_stream_write(p2p_handle stream, const uint8_t *data, size_t len, const p2p_call *call);
+
+/* p2p_stream_read_message reads one message framed with an unsigned varint length and writes it as a block, or completes with it as data. max: bytes
+ * allowed. Returns 1; 0 at the end of the flow. P2P_E_TOO_BIG: the peer sent a longer one; the stream is reset, the connection lives on. */
+P2P_API int p2p_stream_read_message(p2p_handle stream, size_t max, uint8_t **data_out, size_t *len_out, const p2p_call *call);
+
+/* p2p_stream_write_message sends data as one framed message; else as p2p_stream_write. */
+P2P_API int64_t p2p_stream_write_message(p2p_handle stream, const uint8_t *data, size_t len, const p2p_call *call);
+
+/* p2p_stream_close_write tells the peer that nothing more follows, after all that was accepted is sent; reading goes on. It completes when sent. */
+P2P_API int p2p_stream_close_write(p2p_handle stream, const p2p_call *call);
+
+/* p2p_stream_close_read gives up reading; what the peer still sends is thrown away. Writing goes on. */
+P2P_API int p2p_stream_close_read(p2p_handle stream);
+
+/* p2p_stream_reset gives the stream up in both directions at once and tells the peer code (0 for none; QUIC and yamux carry it). The handle stays
+ * until closed. */
+P2P_API int p2p_stream_reset(p2p_handle stream, uint32_t code);
+
+/* p2p_stream_deadline bounds all present and later reads and writes, from now: 0 removes the bound, -1 leaves it as it is. Past it they
+ * end with P2P_E_TIMEOUT; a watched stream gets P2P_EVENT_STREAM_RESET with that status. */
+P2P_API int p2p_stream_deadline(p2p_handle stream, int32_t read_ms, int32_t write_ms);
+
+/* p2p_stream_watch delivers what the peer sends to queue: P2P_EVENT_STREAM_DATA, at the end _END or _RESET. At most credit bytes (0: 256 KiB)
+ * are under way; give back what you consumed with p2p_stream_credit, else the peer is held back. max_message > 0: framed messages, one per event,
+ * of at most so many bytes; a longer one ends the stream with P2P_E_TOO_BIG. Once per stream: P2P_E_STATE. */
+P2P_API int p2p_stream_watch(p2p_handle stream, p2p_handle queue, uint64_t tag, size_t credit, size_t max_message);
+
+/* p2p_stream_credit returns bytes of a watched stream's credit. Cheap; once per half of the credit is often enough. */
+P2P_API int p2p_stream_credit(p2p_handle stream, size_t bytes);
+
+/* p2p_stream_fd detaches the stream into one end of a socket pair, non-blocking and close-on-exec, and writes the descriptor, which you close. shutdown and
+ * close on it act on the stream; a reset by the peer shows as an end of file: p2p_info's "state" tells them apart. The handle stays until
+ * closed. P2P_E_STATE: watched, or detached before. */
+P2P_API int p2p_stream_fd(p2p_handle stream, int *fd_out);
+
+/* ---- Requests -----------------------------------------------------------------------------------------------------------------
+ * A request is one question to a service of a peer, by protocol name, and one answer or a stream of them. The call's timeout travels along: the
+ * handler sees the deadline, and hears of a cancellation. docs/request.md has the wire format. */
+
+/* p2p_request_send asks and writes, or completes with as data, the answer. options: max_response (bytes; default 4 MiB), allow_limited.
+ * P2P_E_REMOTE: the handler answered with an error; its words are the words, its code is p2p_last_detail, or value. P2P_E_PROTOCOL: nobody serves it
+ * there. P2P_E_TOO_BIG: the answer exceeds max_response, or the request what the service takes. P2P_E_BUSY: the service has too many. Cancel,
+ * timeout and close reach the handler. */
+P2P_API int p2p_request_send(p2p_handle node, const char *peer, const char *protocol, const uint8_t *data, size_t len, const char *options,
+                             uint8_t **answer_out, size_t *answer_len_out, const p2p_call *call);
+
+/* p2p_request_open asks for a streamed answer and writes, or completes with as object, an exchange to be read with p2p_request_next and
+ * closed; closing it early cancels the handler. The call's timeout bounds the whole exchange. options and errors as for p2p_request_send,
+ * max_response counts for each part. */
+P2P_API int p2p_request_open(p2p_handle node, const char *peer, const char *protocol, const uint8_t *data, size_t len, const char *options,
+                             p2p_handle *exchange_out, const p2p_call *call);
+
+/* p2p_request_next waits for the next part of a streamed answer. Returns 1 with the part (value 1 and data in a completion), 0 at the end. Parts
+ * that nobody fetches hold the handler back. */
+P2P_API int p2p_request_next(p2p_handle exchange, uint8_t **part_out, size_t *part_len_out, const p2p_call *call);
+
+/* p2p_request_serve takes requests for a protocol name: each arrives as P2P_EVENT_REQUEST and is answered, in any order, with p2p_request_respond or
+ * p2p_request_fail. Close the service to stop. options: max_request (bytes; default 4 MiB), max_concurrent (open at a time, more
+ * are told P2P_E_BUSY; default 1024), timeout_ms (longest time for an answer; default 0: the asker's). P2P_E_EXISTS: served already. */
+P2P_API int p2p_request_serve(p2p_handle node, const char *protocol, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out);
+
+/* p2p_request_respond answers. more 1: a part, further ones follow; more 0: the last one, and the request handle is closed. Waits, or completes,
+ * as p2p_stream_write does. P2P_E_CANCELLED: the asker gave up. P2P_E_TIMEOUT: its deadline passed. */
+P2P_API int p2p_request_respond(p2p_handle request, const uint8_t *data, size_t len, int more, const p2p_call *call);
+
+/* p2p_request_fail answers with an error, also after parts, and closes the request handle. code: yours, not negative; words: for people, at most
+ * 4 KiB. */
+P2P_API int p2p_request_fail(p2p_handle request, int32_t code, const char *words);
+
+/* ---- Pubsub -------------------------------------------------------------------------------------------------------------------
+ * A Topic is a name under which peers publish to all who subscribed (libp2p/specs, pubsub and gossipsub v1.0 to v1.3). You get your own messages
+ * too. Nothing is stored: who is not there does not hear it. */
+
+/* p2p_topic_join joins a topic, once per node and name. queue and tag: P2P_EVENT_TOPIC_JOINED and _LEFT, and P2P_EVENT_VALIDATE. options, rules that
+ * every message must pass before it is delivered or passed on: max_size (bytes), signers (list of peer ids that may author),
+ * rate (messages per second and author), burst, validate (true: ask you by event), validate_timeout_ms (default 1000), validate_default
+ * ("reject", "ignore", "accept"; default "ignore": the verdict when you are late), validate_capacity (verdicts pending, default 1024; beyond it the default
+ * holds). P2P_E_EXISTS: joined already. P2P_E_STATE: the node has pubsub off. */
+P2P_API int p2p_topic_join(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *topic_out);
+
+/* p2p_topic_publish sends data to the topic and returns, or completes with as value, to how many peers it went. min_peers > 0: first wait
+ * until so many peers are subscribed; P2P_E_PEERS when time is up. Calls complete in the order they were made. P2P_E_TOO_BIG: more than
+ * pubsub.max_message_size. P2P_E_REJECTED: breaks a rule of the topic. P2P_E_LIMIT: 64 MiB are waiting to be published. */
+P2P_API int p2p_topic_publish(p2p_handle topic, const uint8_t *data, size_t len, int32_t min_peers, const p2p_call *call);
+
+/* p2p_topic_subscribe delivers the topic's messages to queue as P2P_EVENT_MESSAGE until closed. options: capacity (messages that may wait, 16384),
+ * capacity_bytes (64 MiB), overflow ("block": hold the peers back, then lose where the network does; "drop_oldest"; "drop_newest";
+ * default "block"). */
+P2P_API int p2p_topic_subscribe(p2p_handle topic, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *subscription_out);
+
+/* p2p_topic_peers writes the peer ids that are subscribed, as far as this node knows. */
+P2P_API int p2p_topic_peers(p2p_handle topic, char **peers_out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
