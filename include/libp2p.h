@@ -302,6 +302,10 @@ P2P_API int p2p_key_peer_id(const uint8_t *key, size_t len, char **peer_out);
  * P2P_E_CONFIG: conflicting options. P2P_E_LISTEN: an address is taken or cannot be bound. P2P_E_PERMISSION, P2P_E_PARSE: the key file. */
 P2P_API int p2p_node_new(p2p_handle config, p2p_handle queue, uint64_t tag, p2p_handle *node_out, const p2p_call *call);
 
+/* p2p_node_close is p2p_close for a node, with a choice of waiting: in queue mode it returns at once and completes when all is released, for
+ * programs that must not hold up their event loop. The handle is dead from the call on. */
+P2P_API int p2p_node_close(p2p_handle node, const p2p_call *call);
+
 /* p2p_node_id writes the node's peer id. */
 P2P_API int p2p_node_id(p2p_handle node, char **peer_out);
 
@@ -311,7 +315,7 @@ P2P_API int p2p_node_addresses(p2p_handle node, char **addresses_out);
 /* ---- Peers --------------------------------------------------------------------------------------------------------------------
  * A peer is named by its peer id in either text form, an address (multiaddr) ends in /p2p/<peer id>. */
 
-/* p2p_peer_connect connects to a peer, or finds it connected, and writes, or completes with as text, its peer id. addresses: one per line, all
+/* p2p_peer_connect connects to a peer, or finds it connected, and writes (peer_out may be NULL), or completes with as text, its peer id. addresses: one per line, all
  * of one peer, or the peer id alone when its addresses are known. P2P_E_DIAL: the words list each address tried and why it failed.
  * P2P_E_SECURITY: somebody else answered. P2P_E_NO_ADDRESS: none known. P2P_E_PARSE: names the malformed one. */
 P2P_API int p2p_peer_connect(p2p_handle node, const char *addresses, char **peer_out, const p2p_call *call);
@@ -360,7 +364,8 @@ P2P_API int64_t p2p_stream_read(p2p_handle stream, uint8_t *data, size_t cap, co
 
 /* p2p_stream_write sends len bytes and returns len. In queue mode it returns 0 when they are accepted at once (no completion follows), or
  * P2P_PENDING: accepted, and completed when the stream is below its high-water mark again; wait for that before writing more. A failure of what was
- * accepted is told by the next write, or by p2p_stream_close_write. P2P_E_STATE: closed for writing. P2P_E_RESET: the peer gave up. */
+ * accepted is told by the next write, or by p2p_stream_close_write. P2P_E_TIMEOUT: p2p_last_detail bytes were sent. P2P_E_STATE: closed for writing.
+ * P2P_E_RESET: the peer gave up. */
 P2P_API int64_t p2p_stream_write(p2p_handle stream, const uint8_t *data, size_t len, const p2p_call *call);
 
 /* p2p_stream_read_message reads one message framed with an unsigned varint length and writes it as a block, or completes with it as data. max: bytes
