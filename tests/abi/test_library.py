@@ -1,0 +1,86 @@
+"""The shared library exports what the list says, and nothing else."""
+
+import ctypes
+import json
+import os
+import pathlib
+import re
+import subprocess
+import unittest
+
+from generate import LIST, ROOT
+
+BUILD = pathlib.Path(os.environ.get("LIBP2PGO_BUILD", ROOT / "build"))
+LIBRARY = BUILD / "libp2pgo.so"
+
+
+def output(*command):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+class Exports(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.abi = json.loads(LIST.read_text(encoding="utf-8"))
+        if not LIBRARY.exists():
+            raise AssertionError(f"{LIBRARY} is missing: make build")
+
+    def symbols(self):
+        """Rows of (kind, name, version); version nodes themselves (kind A) are left out."""
+        rows = []
+        for line in output("nm", "-D", "--defined-only", str(LIBRARY)).splitlines():
+            _, kind, symbol = line.split()
+            name, _, version = symbol.partition("@")
+            if kind != "A":
+                rows.append((kind, name, version.lstrip("@")))
+        return rows
+
+    def test_are_the_functions_of_the_header(self):
+        self.assertEqual(sorted(name for _, name, _ in self.symbols()), sorted(self.abi["functions"]))
+
+    def test_are_all_code(self):
+        self.assertEqual({kind for kind, _, _ in self.symbols()}, {"T"})
+
+    def test_carry_one_version(self):
+        self.assertEqual({version for _, _, version in self.symbols()}, {"P2PGO_1"})
+
+    def test_soname_is_libp2pgo_so_1(self):
+        dynamic = output("readelf", "-dW", str(LIBRARY))
+        self.assertEqual(re.findall(r"SONAME.*\[(.*)\]", dynamic), ["libp2pgo.so.1"])
+
+    def test_soname_link_leads_to_the_library(self):
+        self.assertEqual((BUILD / "libp2pgo.so.1").resolve(), LIBRARY.resolve())
+
+    def test_needs_only_the_c_library(self):
+        dynamic = output("readelf", "-dW", str(LIBRARY))
+        needed = set(re.findall(r"NEEDED.*\[(.*)\]", dynamic))
+        self.assertLessEqual(needed, {"libc.so.6", "libpthread.so.0", "libdl.so.2", "libresolv.so.2", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"})
+
+    def test_stack_is_not_executable(self):
+        self.assertNotIn("RWE", output("readelf", "-lW", str(LIBRARY)).split("GNU_STACK")[1].splitlines()[0])
+
+
+class Loaded(unittest.TestCase):
+    """What the library says of itself agrees with the list."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.abi = json.loads(LIST.read_text(encoding="utf-8"))
+        cls.library = ctypes.CDLL(str(LIBRARY))
+        cls.library.p2p_error_name.restype = ctypes.c_char_p
+
+    def test_abi_number(self):
+        self.assertEqual(self.library.p2p_abi(), self.abi["abi"])
+
+    def test_every_code_has_its_name(self):
+        for name, value in self.abi["constants"].items():
+            if name.startswith("P2P_E_"):
+                self.assertEqual(self.library.p2p_error_name(value).decode(), name)
+
+    def test_unknown_codes_have_a_name_too(self):
+        for code in (0, 1, -1000, 2**31 - 1, -(2**31)):
+            self.assertEqual(self.library.p2p_error_name(code).decode(), "P2P_E_UNKNOWN")
+
+
+if __name__ == "__main__":
+    unittest.main()
