@@ -32,5 +32,5 @@ fill capi/libp2pgo-config-version.cmake.in '' '' >"$lib/cmake/libp2pgo/libp2pgo-
 chmod 644 "$lib/pkgconfig/libp2pgo.pc" "$lib"/cmake/libp2pgo/*.cmake
 
 install -m 644 README.md LICENSE LICENSE-MIT LICENSE-APACHE "$doc"
-for page in docs/*.md; do [ -e "$page" ] && install -m 644 "$page" "$doc"; done
+for page in docs/*.md; do if [ -e "$page" ]; then install -m 644 "$page" "$doc"; fi; done
 for example in examples/*/*.c; do install -m 644 "$example" "$doc/examples"; done
