@@ -1,0 +1,102 @@
+// Calls that wait on the network: started with a tag, completed by an event, ended early by an AbortSignal.
+import { EVENT, PENDING } from './constants.js'
+import { errorOf } from './errors.js'
+import { type Handle, integerOf, lastError } from './memory.js'
+import type { Queue, Source } from './queue.js'
+import type { Records } from './records.js'
+
+/** How long a call may take, and what ends it. */
+export interface CallOptions {
+  /** Ends the call; it then rejects with the signal's reason. */
+  signal?: AbortSignal | undefined
+  /** Milliseconds until the call fails with ERR_LIBP2P_TIMEOUT; Infinity: no limit. Default: 30000. */
+  timeout?: number | undefined
+}
+
+/** The timeout as p2p_call has it. */
+export function timeoutOf(timeout: number | undefined): number {
+  if (timeout === undefined) return 0
+  if (timeout === Number.POSITIVE_INFINITY) return -1
+  return integerOf('timeout', timeout, 1, 0x7fff_ffff)
+}
+
+class Call<T> implements Source {
+  readonly #queue: Queue
+  readonly #owner: Handle
+  readonly #finish: (event: Records) => T
+  readonly #resolve: (value: T) => void
+  readonly #reject: (reason: unknown) => void
+  readonly #signal: AbortSignal | undefined
+  readonly #abort: (() => void) | undefined
+  readonly #tag: number
+  #aborted = false
+
+  constructor(
+    queue: Queue,
+    owner: Handle,
+    options: CallOptions | undefined,
+    begin: (call: Buffer) => number,
+    finish: (event: Records) => T,
+    resolve: (value: T) => void,
+    reject: (reason: unknown) => void,
+  ) {
+    const timeout = timeoutOf(options?.timeout)
+    this.#queue = queue
+    this.#owner = owner
+    this.#finish = finish
+    this.#resolve = resolve
+    this.#reject = reject
+    this.#tag = queue.add(this)
+    const status = begin(queue.callOf(this.#tag, timeout))
+    if (status !== PENDING) {
+      const error = lastError(queue.lib, status)
+      queue.remove(this.#tag)
+      reject(error)
+      return
+    }
+    const signal = options?.signal
+    if (signal) {
+      this.#signal = signal
+      this.#abort = () => this.#cancel()
+      signal.addEventListener('abort', this.#abort, { once: true })
+    }
+  }
+
+  // The promise ends at once; the completion that follows still tells of a handle that must be closed.
+  #cancel(): void {
+    this.#aborted = true
+    this.#reject(this.#signal?.reason)
+    this.#queue.lib.p2p_cancel(this.#owner, this.#tag)
+  }
+
+  onEvent(event: Records): void {
+    if (event.type !== EVENT.DONE) return
+    if (this.#abort) this.#signal?.removeEventListener('abort', this.#abort)
+    const { status } = event
+    if (this.#aborted) {
+      if (status >= 0 && event.object > 0) this.#queue.lib.p2p_close(event.object)
+    } else if (status < 0) {
+      this.#reject(errorOf(status, event.text(), event.value))
+    } else {
+      this.#resolve(this.#finish(event))
+    }
+    this.#queue.remove(this.#tag)
+  }
+}
+
+/**
+ * Starts a call on `owner` and resolves with what `finish` makes of its completion.
+ * @param begin makes the call of the library with the p2p_call it is given, and returns its result
+ */
+export function call<T>(
+  queue: Queue,
+  owner: Handle,
+  options: CallOptions | undefined,
+  begin: (call: Buffer) => number,
+  finish: (event: Records) => T,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (options?.signal?.aborted) reject(options.signal.reason)
+    else new Call(queue, owner, options, begin, finish, resolve, reject)
+  })
+}

@@ -1,0 +1,39 @@
+// libp2pgo: a complete libp2p node for Node.js.
+export type { CallOptions } from './call.js'
+export * from './errors.js'
+export type {
+  AddressesEvent,
+  EventFlow,
+  ListenFailedEvent,
+  NodeEvent,
+  NodeEvents,
+  PeerEvent,
+  PeerFoundEvent,
+  PeerPathEvent,
+  PeerUnreachableEvent,
+} from './events.js'
+export { createKey, peerIdOfKey } from './identity.js'
+export { buildInfo, configSchema, crashFile, runtimeInfo, tuneRuntime, version } from './library.js'
+export { type LogLevel, type LogRecord, setLogLevel, setLogListener } from './log.js'
+export { type Connection, createNode, type Node, type OpenOptions, type PeerInfo, type Text } from './node.js'
+export type { IdentityOptions, KeyType, NodeOptions } from './options.js'
+export type {
+  Message,
+  PublishOptions,
+  SubscribeOptions,
+  Subscription,
+  Topic,
+  TopicEvents,
+  TopicOptions,
+  Verdict,
+} from './pubsub.js'
+export type {
+  Answer,
+  RequestContext,
+  RequestHandler,
+  RequestOptions,
+  RequestService,
+  ServeRequestOptions,
+} from './request.js'
+export type { ServeOptions, StreamHandler, StreamService } from './service.js'
+export type { MessageOptions, Stream } from './stream.js'

@@ -1,0 +1,391 @@
+// A Node: who we are, whom we know, and the way to streams, requests and topics.
+import { EventEmitter } from 'node:events'
+import { inspect } from 'node:util'
+import { type CallOptions, call } from './call.js'
+import { ClosedError } from './errors.js'
+import { EventFlow, type NodeEvent, type NodeEvents, nodeEventOf } from './events.js'
+import type { Native } from './ffi.js'
+import { check, type Handle, listOf, optionsOf, takeHandle, takeLines, takeText, textOf } from './memory.js'
+import { configOf, type NodeOptions } from './options.js'
+import { type PublishOptions, type SubscribeOptions, type Subscription, Topic, type TopicOptions } from './pubsub.js'
+import { type Queue, queue, type Source } from './queue.js'
+import type { Records } from './records.js'
+import {
+  ask,
+  open,
+  type RequestContext,
+  type RequestHandler,
+  type RequestOptions,
+  RequestService,
+  type ServeRequestOptions,
+  send,
+} from './request.js'
+import { type ServeOptions, type StreamHandler, StreamService } from './service.js'
+import { Stream, type StreamFacts } from './stream.js'
+
+/** A peer id or address, as text or as an object with that text form. */
+export type Text = string | { toString(): string }
+
+/** How to open a stream. */
+export interface OpenOptions extends CallOptions {
+  /** Only over a connection that exists. Default: false. */
+  no_dial?: boolean | undefined
+  /** Also over a relayed connection with limits. Default: false. */
+  allow_limited?: boolean | undefined
+}
+
+/** One connection with a peer. */
+export interface Connection {
+  id: string
+  address: string
+  direction: 'inbound' | 'outbound'
+  transport: string
+  security: string
+  muxer: string
+  relayed: boolean
+  limited: boolean
+  /** Milliseconds since 1970. */
+  opened_ms: number
+  streams: number
+}
+
+/** What is known of a peer. */
+export interface PeerInfo {
+  id: string
+  connected: boolean
+  addresses: string[]
+  protocols: string[]
+  agent: string
+  rtt_ms: number | null
+  kept: boolean
+  connections: Connection[]
+}
+
+/** A node of the network. While it runs it keeps the process alive, unless `unref` was called. */
+export class Node extends EventEmitter<NodeEvents> {
+  /** Who this node is. */
+  readonly peerId: string
+  readonly #queue: Queue
+  readonly #handle: Handle
+  readonly #tag: number
+  readonly #streams = new Set<Stream>()
+  readonly #services = new Map<string, StreamService>()
+  readonly #requests = new Map<string, RequestService>()
+  readonly #topics = new Map<string, Topic>()
+  readonly #flows = new Set<EventFlow>()
+  #held = true
+  #closed: Promise<void> | undefined
+
+  /** @internal */
+  constructor(queue: Queue, handle: Handle, tag: number) {
+    super()
+    this.#queue = queue
+    this.#handle = handle
+    this.#tag = tag
+    this.peerId = takeText((lib, out) => lib.p2p_node_id(handle, out))
+  }
+
+  /** The addresses at which the node can be dialled, each ending in /p2p/<peer id>. */
+  get addrs(): string[] {
+    return takeLines((lib, out) => lib.p2p_node_addresses(this.#handle, out))
+  }
+
+  /** What the library knows of the node; see docs/info.md. */
+  info(): Record<string, unknown> {
+    return JSON.parse(takeText((lib, out) => lib.p2p_info(this.#handle, out))) as Record<string, unknown>
+  }
+
+  // ---- peers
+
+  /** Connects to a peer by one of its addresses, or by its peer id if addresses are known. Resolves with its peer id. */
+  async connect(addresses: Text | readonly Text[], options?: CallOptions): Promise<string> {
+    const list = listOf('addresses', addresses)
+    return this.#call(
+      options,
+      (lib, request) => lib.p2p_peer_connect(this.#handle, list, null, request),
+      (event) => event.text(),
+    )
+  }
+
+  /** Closes all connections to a peer, and their streams. */
+  disconnect(peer: Text): void {
+    this.#check((lib) => lib.p2p_peer_disconnect(this.#handle, textOf('peer', peer)))
+  }
+
+  /** The peer ids of all connected peers. */
+  peers(): string[] {
+    return takeLines((lib, out) => lib.p2p_peer_list(this.#handle, out))
+  }
+
+  /** What is known of a peer. */
+  peerInfo(peer: Text): PeerInfo
+  /** What is known of all connected peers. */
+  peerInfo(): PeerInfo[]
+  peerInfo(peer?: Text): PeerInfo | PeerInfo[] {
+    const id = peer === undefined ? null : textOf('peer', peer)
+    return JSON.parse(takeText((lib, out) => lib.p2p_peer_info(this.#handle, id, out))) as PeerInfo | PeerInfo[]
+  }
+
+  /** Measures the round trip to a peer, in milliseconds, dialling first if needed. */
+  async ping(peer: Text, options?: CallOptions): Promise<number> {
+    const id = textOf('peer', peer)
+    return this.#call(
+      options,
+      (lib, request) => lib.p2p_peer_ping(this.#handle, id, null, request),
+      (event) => event.value / 1e6,
+    )
+  }
+
+  /** Connects to a peer, and again whenever it is lost, until `release`. */
+  keep(addresses: Text | readonly Text[]): void {
+    this.#check((lib) => lib.p2p_peer_keep(this.#handle, listOf('addresses', addresses)))
+  }
+
+  /** Ends `keep`; the connection stays. */
+  release(peer: Text): void {
+    this.#check((lib) => lib.p2p_peer_release(this.#handle, textOf('peer', peer)))
+  }
+
+  // ---- streams
+
+  /** Serves streams for one or more protocol names; a name that ends in * serves all names with that prefix. */
+  handle(protocols: string | readonly string[], handler: StreamHandler, options?: ServeOptions): StreamService {
+    const list = listOf('protocols', protocols)
+    const document = optionsOf(options)
+    const service = new StreamService(
+      this.#queue,
+      list.split('\n'),
+      handler,
+      (tag) =>
+        takeHandle((lib, out) => lib.p2p_stream_serve(this.#handle, list, document, this.#queue.handle, tag, out)),
+      (handle, facts) => this.#adopt(handle, facts),
+      (error, stream) => this.#onHandlerError(error, stream),
+      (closed) => {
+        for (const name of closed.protocols) this.#services.delete(name)
+      },
+    )
+    for (const name of service.protocols) this.#services.set(name, service)
+    return service
+  }
+
+  /** Ends `handle` or `onRequest` for these names; open streams and requests stay. */
+  unhandle(protocols: string | readonly string[]): void {
+    for (const name of listOf('protocols', protocols).split('\n')) {
+      this.#services.get(name)?.close()
+      this.#requests.get(name)?.close()
+    }
+  }
+
+  /** Opens a stream under the first of the protocols that the peer speaks, dialling first if needed. */
+  async open(peer: Text, protocols: string | readonly string[], options: OpenOptions = {}): Promise<Stream> {
+    const id = textOf('peer', peer)
+    const list = listOf('protocols', protocols)
+    const { signal: _, timeout: __, ...rest } = options
+    const document = optionsOf(rest)
+    return this.#call(
+      options,
+      (lib, request) => lib.p2p_stream_open(this.#handle, id, list, document, null, request),
+      (event) => this.#adopt(event.object, { peer: id, protocol: event.text(), flags: event.flags }),
+    )
+  }
+
+  #adopt(handle: Handle, facts: StreamFacts): Stream {
+    const stream = new Stream(this.#queue, handle, facts, (closed) => this.#streams.delete(closed))
+    this.#streams.add(stream)
+    return stream
+  }
+
+  /** A handler's own mistake must not pass unseen; that a peer gave up is no mistake. */
+  #onHandlerError(error: unknown, origin: Stream | RequestContext): void {
+    if (this.emit('error:handler', error, origin) || isPeersDoing(error)) return
+    process.emitWarning(`handler of ${origin.protocol} failed: ${inspect(error)}`, 'Libp2pWarning')
+  }
+
+  // ---- requests
+
+  /** Asks a peer and resolves with its answer. */
+  async request(
+    peer: Text,
+    protocol: string,
+    data: Uint8Array | string,
+    options: RequestOptions = {},
+  ): Promise<Buffer> {
+    return send(ask(this.#queue, this.#handle, peer, protocol, data, options))
+  }
+
+  /** Asks a peer for a streamed answer and iterates over its parts. Leaving the loop early cancels the handler. */
+  requestStream(
+    peer: Text,
+    protocol: string,
+    data: Uint8Array | string,
+    options: RequestOptions = {},
+  ): AsyncGenerator<Buffer, void, undefined> {
+    return open(ask(this.#queue, this.#handle, peer, protocol, data, options))
+  }
+
+  /** Serves requests under a protocol name. */
+  onRequest(protocol: string, handler: RequestHandler, options?: ServeRequestOptions): RequestService {
+    const name = textOf('protocol', protocol)
+    const document = optionsOf(options)
+    const service = new RequestService(
+      this.#queue,
+      name,
+      handler,
+      (tag) =>
+        takeHandle((lib, out) => lib.p2p_request_serve(this.#handle, name, document, this.#queue.handle, tag, out)),
+      (error, context) => this.#onHandlerError(error, context),
+      (closed) => this.#requests.delete(closed.protocol),
+    )
+    this.#requests.set(name, service)
+    return service
+  }
+
+  // ---- pubsub
+
+  /** Joins a topic, with rules that its messages must pass. */
+  join(name: string, rules: TopicOptions = {}): Topic {
+    const topic = new Topic(this.#queue, this.#handle, textOf('name', name), rules, () => this.#topics.delete(name))
+    this.#topics.set(name, topic)
+    return topic
+  }
+
+  /** Publishes to a topic, joining it first if needed. Resolves with the number of peers that it went to. */
+  async publish(topic: string, data: Uint8Array | string, options?: PublishOptions): Promise<number> {
+    return (this.#topics.get(topic) ?? this.join(topic)).publish(data, options)
+  }
+
+  /** Subscribes to a topic, joining it first if needed. */
+  subscribe(topic: string, options?: SubscribeOptions): Subscription {
+    return (this.#topics.get(topic) ?? this.join(topic)).subscribe(options)
+  }
+
+  // ---- events
+
+  /** Iterates over the node's events until it closes, the signal aborts or the loop is left. */
+  events(options: { signal?: AbortSignal | undefined } = {}): EventFlow {
+    const flow = new EventFlow((closed) => this.#flows.delete(closed))
+    if (this.#closed || options.signal?.aborted) {
+      flow.close()
+    } else {
+      this.#flows.add(flow)
+      options.signal?.addEventListener('abort', () => flow.close(), { once: true })
+    }
+    return flow
+  }
+
+  /** @internal */
+  tell(event: NodeEvent): void {
+    const { type, ...detail } = event
+    // The map from names to shapes is one to one, which the compiler cannot see through the union.
+    ;(this.emit as (name: string, detail: object) => boolean).call(this, type, detail)
+    for (const flow of this.#flows) flow.push(event)
+  }
+
+  // ---- life
+
+  /** Lets the process end while the node runs. */
+  unref(): this {
+    if (this.#held && !this.#closed) this.#queue.release()
+    this.#held = false
+    return this
+  }
+
+  /** Undoes `unref`. */
+  ref(): this {
+    if (!this.#held && !this.#closed) this.#queue.hold()
+    this.#held = true
+    return this
+  }
+
+  /** Ends the node with all that belongs to it. Its ports are free when the promise resolves. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    for (const service of [...this.#services.values(), ...this.#requests.values()]) service.close()
+    for (const topic of [...this.#topics.values()]) topic.close()
+    for (const stream of [...this.#streams]) stream.destroy()
+    check(this.#queue.lib, this.#queue.lib.p2p_close(this.#handle))
+    // Calls that were waiting have completed with ERR_LIBP2P_CLOSED: their promises come first.
+    await new Promise((resolve) => setImmediate(resolve))
+    this.#queue.drain()
+    for (const flow of [...this.#flows]) flow.close()
+    if (this.#held) this.#queue.release()
+    this.#queue.remove(this.#tag)
+    this.#queue.leave()
+    this.emit('stop')
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #call<T>(
+    options: CallOptions | undefined,
+    begin: (lib: Native, request: Buffer) => number,
+    finish: (event: Records) => T,
+  ): Promise<T> {
+    if (this.#closed) throw new ClosedError('the node is closed')
+    const { lib } = this.#queue
+    return call(this.#queue, this.#handle, options, (request) => begin(lib, request), finish)
+  }
+
+  #check(run: (lib: Native) => number): void {
+    const { lib } = this.#queue
+    check(lib, run(lib))
+  }
+
+  [inspect.custom](): string {
+    return `Node { peerId: '${this.peerId}', state: '${this.#closed ? 'closed' : 'running'}' }`
+  }
+}
+
+function isPeersDoing(error: unknown): boolean {
+  const { code } = (error ?? {}) as { code?: unknown }
+  return typeof code === 'string' && /^ERR_(LIBP2P|STREAM)_/.test(code)
+}
+
+/** Starts a node. */
+export async function createNode(options: NodeOptions = {}): Promise<Node> {
+  const config = configOf(options)
+  const inbox = queue()
+  inbox.enter()
+  inbox.hold()
+  let node: Node | undefined
+  // Events that come before the caller could add a listener wait for it.
+  let early: NodeEvent[] | undefined = []
+  const source: Source = {
+    onEvent(event) {
+      const decoded = nodeEventOf(event)
+      if (decoded && early) early.push(decoded)
+      else if (decoded) node?.tell(decoded)
+    },
+  }
+  const tag = inbox.add(source)
+  try {
+    const handle = await call(
+      inbox,
+      config,
+      { signal: options.signal, timeout: Number.POSITIVE_INFINITY },
+      (request) => inbox.lib.p2p_node_new(config, inbox.handle, tag, null, request),
+      (event) => event.object,
+    )
+    const started = new Node(inbox, handle, tag)
+    node = started
+    setImmediate(() => {
+      const waited = early ?? []
+      early = undefined
+      for (const event of waited) started.tell(event)
+    })
+    return started
+  } catch (error) {
+    inbox.release()
+    inbox.remove(tag)
+    inbox.leave()
+    throw error
+  } finally {
+    inbox.lib.p2p_close(config)
+  }
+}

@@ -1,0 +1,140 @@
+// A node's options: the same document, with the same keys, in every language. A test compares it with the library's schema;
+// docs/config.md has ranges and defaults. Only the two secrets travel beside the document.
+import { InvalidArgumentError } from './errors.js'
+import { type Native, native } from './ffi.js'
+import { check, describe, type Handle, optionsOf, takeHandle, textOf } from './memory.js'
+
+export interface IdentityOptions {
+  /** File with the private key; created with mode 0600 if it does not exist, refused if others can read it. */
+  file?: string | undefined
+  /** Type of a key to be created. Default: 'ed25519'. */
+  type?: KeyType | undefined
+  /** The private key itself, as from `createKey`. */
+  key?: Uint8Array | undefined
+}
+
+export type KeyType = 'ed25519' | 'secp256k1' | 'ecdsa' | 'rsa'
+
+export interface NodeOptions {
+  /** Ends the start; the promise then rejects with the signal's reason. */
+  signal?: AbortSignal | undefined
+
+  /** Who the node is: a key file's path, a key, or both in detail. Default: a new key that lasts as long as the node. */
+  identity?: string | Uint8Array | IdentityOptions | undefined
+  /** Addresses to listen at; [] for none. Default: TCP and QUIC on every interface, ports of the system's choice. */
+  listen?: readonly string[] | null | undefined
+  /** Whether the start fails when any address cannot be bound, or only when none can. Default: 'all'. */
+  listen_require?: 'all' | 'any' | undefined
+  /** Transports to dial with and listen on. */
+  transports?: {
+    tcp?: boolean | undefined
+    quic?: boolean | undefined
+    websocket?: boolean | undefined
+    webtransport?: boolean | undefined
+    webrtc_direct?: boolean | undefined
+  }
+  /** Certificate for listening on secure WebSocket. */
+  websocket?: { cert_file?: string | undefined; key_file?: string | undefined }
+  /** Secure channels, the preferred one first. Default: ['tls', 'noise']. */
+  security?: readonly ('tls' | 'noise')[] | undefined
+  /** The stream multiplexer on TCP and WebSocket. */
+  yamux?: { window_bytes?: number | undefined; keepalive_ms?: number | undefined }
+  /** The key that every node of a private network holds: a swarm.key file's path, its content, or 32 bytes. */
+  private_network?: string | Uint8Array | { file?: string | undefined; key?: Uint8Array | undefined } | undefined
+  /** Resource limits; 0 takes the preset's value. */
+  limits?: {
+    preset?: 'default' | 'server' | 'embedded' | 'unlimited' | undefined
+    streams_per_peer?: number | undefined
+    connections?: number | undefined
+    connections_per_ip?: number | undefined
+    memory_bytes?: number | undefined
+    file_descriptors?: number | undefined
+  }
+  /** When and how far the number of connections is trimmed. */
+  connections?: { low?: number | undefined; high?: number | undefined; grace_ms?: number | undefined }
+  /** How peers are dialled. */
+  dial?: { timeout_ms?: number | undefined }
+  /** Discovery of peers on the local network. Off by default. */
+  mdns?: { enabled?: boolean | undefined; service?: string | undefined; connect?: boolean | undefined }
+  /** Peers to connect to at start, and again whenever they are lost. */
+  bootstrap?: {
+    peers?: readonly string[] | undefined
+    retry_min_ms?: number | undefined
+    retry_max_ms?: number | undefined
+  }
+  /** Pauses between attempts to reach kept peers. */
+  keep?: { retry_min_ms?: number | undefined; retry_max_ms?: number | undefined }
+  /** Publish and subscribe. */
+  pubsub?: {
+    enabled?: boolean | undefined
+    /** 'none': messages carry no author and cost about an eighth. Default: 'sign'. */
+    signing?: 'sign' | 'none' | undefined
+    d?: number | undefined
+    d_low?: number | undefined
+    d_high?: number | undefined
+    d_lazy?: number | undefined
+    heartbeat_ms?: number | undefined
+    flood_publish?: boolean | undefined
+    max_message_size?: number | undefined
+    outbound_queue?: number | undefined
+    validate_queue?: number | undefined
+    validate_workers?: number | undefined
+  }
+  /** What the node tells its peers about itself. */
+  identify?: { agent?: string | undefined }
+  /** The node's own events. */
+  events?: { capacity?: number | undefined }
+  /** Bytes accepted for writing ahead of the network, per stream. */
+  stream?: { write_buffer?: number | undefined }
+}
+
+interface Secret {
+  path: string
+  key: Uint8Array
+}
+
+/** Makes a config of the library; the caller closes it. */
+export function configOf(options: NodeOptions): Handle {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new InvalidArgumentError(`options: expected an object, got ${describe(options)}`)
+  }
+  const { signal: _, identity, private_network: network, ...rest } = options
+  const secrets: Secret[] = []
+  const document: Record<string, unknown> = { ...rest }
+  if (identity !== undefined) document.identity = split('identity', identity, secrets)
+  if (network !== undefined) document.private_network = split('private_network', network, secrets)
+  const json = optionsOf(document)
+  const config = takeHandle((lib, out) => lib.p2p_config_new(json, out))
+  for (const { path, key } of secrets) {
+    onConfig(config, (lib) => lib.p2p_config_set_secret(config, path, key, key.length))
+  }
+  return config
+}
+
+/** Runs a call on a config that must not be left open when the call fails. */
+function onConfig(config: Handle, call: (lib: Native) => number): void {
+  const lib = native()
+  try {
+    check(lib, call(lib))
+  } catch (error) {
+    lib.p2p_close(config)
+    throw error
+  }
+}
+
+/** Takes the secret out of an option, for JSON cannot carry it. */
+function split(path: string, value: unknown, secrets: Secret[]): unknown {
+  if (typeof value === 'string') return { file: textOf(path, value) }
+  if (value instanceof Uint8Array) {
+    secrets.push({ path: `${path}.key`, key: value })
+    return undefined
+  }
+  if (typeof value !== 'object' || value === null) return value
+  const { key, ...rest } = value as { key?: unknown }
+  if (key === undefined) return value
+  if (!(key instanceof Uint8Array)) {
+    throw new InvalidArgumentError(`${path}.key: expected a Uint8Array, got ${describe(key)}`)
+  }
+  secrets.push({ path: `${path}.key`, key })
+  return Object.keys(rest).length > 0 ? rest : undefined
+}

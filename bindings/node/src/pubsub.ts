@@ -1,0 +1,358 @@
+// Publish and subscribe: a Topic is a name, a Subscription a bounded flow of its messages.
+import { EventEmitter } from 'node:events'
+import type { Socket } from 'node:net'
+import { inspect } from 'node:util'
+import { type CallOptions, call } from './call.js'
+import { EVENT, FLAG, VERDICT } from './constants.js'
+import { InvalidArgumentError } from './errors.js'
+import { bytesOf, check, type Handle, integerOf, optionsOf, takeHandle, takeLines, takeText } from './memory.js'
+import { doorbell, type Queue, type Source } from './queue.js'
+import { Records } from './records.js'
+
+/** What a validator says: true and 'accept' let a message through, false and 'reject' hold it against the sender, 'ignore' does not. */
+export type Verdict = boolean | 'accept' | 'reject' | 'ignore'
+
+/** Rules that every message must pass before it is delivered or passed on. */
+export interface TopicOptions {
+  /** Bytes that a message may have. */
+  max_size?: number | undefined
+  /** Peer ids that may author messages. */
+  signers?: readonly string[] | undefined
+  /** Messages per second and author. */
+  rate?: number | undefined
+  /** Messages that an author may send at once before the rate holds. */
+  burst?: number | undefined
+  /** Asked about every message that passed the other rules. */
+  validate?: ((message: Message) => Verdict | Promise<Verdict>) | undefined
+  /** Milliseconds for a verdict; then validate_default holds. Default: 1000. */
+  validate_timeout_ms?: number | undefined
+  /** The verdict when the validator is late or busy. Default: 'ignore'. */
+  validate_default?: 'accept' | 'reject' | 'ignore' | undefined
+  /** Verdicts that may be pending. Default: 1024. */
+  validate_capacity?: number | undefined
+}
+
+/** How much a subscription may hold, and what happens beyond. */
+export interface SubscribeOptions {
+  /** Messages that may wait. Default: 16384. */
+  capacity?: number | undefined
+  /** Bytes that may wait. Default: 67108864. */
+  capacity_bytes?: number | undefined
+  /** 'block' holds the peers back, then loses where the network does. Default: 'block'. */
+  overflow?: 'block' | 'drop_oldest' | 'drop_newest' | undefined
+}
+
+/** How to publish. */
+export interface PublishOptions extends CallOptions {
+  /** Wait until so many peers are subscribed. Default: 0. */
+  minPeers?: number | undefined
+}
+
+/** One message of a topic. */
+export class Message {
+  /** The payload. */
+  readonly data: Buffer
+  /** The author's number for it. */
+  readonly seq: number
+  readonly #text: string
+  readonly #flags: number
+  #lines: string[] | undefined
+
+  /** @internal */
+  constructor(event: Records) {
+    this.data = event.data()
+    this.seq = event.value
+    this.#flags = event.flags
+    this.#text = event.rawText()
+  }
+
+  // Most readers want the payload and the author only: the text is taken apart when asked for.
+  #line(index: number): string {
+    this.#lines ??= this.#text.split('\n')
+    return this.#lines[index] ?? ''
+  }
+
+  /** The author's peer id; checked if `signed`. Empty on a node that does not sign. */
+  get from(): string {
+    return this.#line(0)
+  }
+
+  /** The peer that passed it on to us. */
+  get receivedFrom(): string {
+    return this.#line(1)
+  }
+
+  /** The message id, in hex. */
+  get id(): string {
+    return this.#line(2)
+  }
+
+  /** The topic's name. */
+  get topic(): string {
+    return Buffer.from(this.#line(3), 'latin1').toString()
+  }
+
+  /** The author's signature was checked. */
+  get signed(): boolean {
+    return (this.#flags & FLAG.SIGNED) !== 0
+  }
+
+  /** Published by this node. */
+  get local(): boolean {
+    return (this.#flags & FLAG.LOCAL) !== 0
+  }
+
+  [inspect.custom](): string {
+    return `Message { topic: '${this.topic}', from: '${this.from}', seq: ${this.seq}, data: ${inspect(this.data)} }`
+  }
+}
+
+/** What a topic tells beside its messages. */
+export interface TopicEvents {
+  /** A peer subscribed. */
+  'peer:join': [peer: string]
+  /** A peer left. */
+  'peer:leave': [peer: string]
+  /** The validator threw; the default verdict holds for that message. */
+  'error:validate': [error: unknown]
+}
+
+/** A topic that this node has joined. */
+export class Topic extends EventEmitter<TopicEvents> implements Source {
+  readonly name: string
+  readonly #queue: Queue
+  readonly #handle: Handle
+  readonly #tag: number
+  readonly #validate: TopicOptions['validate']
+  readonly #onClose: (topic: Topic) => void
+  readonly #subscriptions = new Set<Subscription>()
+  #closed = false
+
+  /** @internal */
+  constructor(queue: Queue, node: Handle, name: string, options: TopicOptions, onClose: (topic: Topic) => void) {
+    super()
+    const { validate, ...rules } = options
+    if (validate !== undefined && typeof validate !== 'function') {
+      throw new InvalidArgumentError('validate: expected a function')
+    }
+    const document = optionsOf(validate ? { ...rules, validate: true } : rules)
+    this.name = name
+    this.#queue = queue
+    this.#validate = validate
+    this.#onClose = onClose
+    this.#tag = queue.add(this)
+    try {
+      this.#handle = takeHandle((lib, out) => lib.p2p_topic_join(node, name, document, queue.handle, this.#tag, out))
+    } catch (error) {
+      queue.remove(this.#tag)
+      throw error
+    }
+  }
+
+  /** Publishes and resolves with the number of peers that it went to. Messages go out in the order of the calls. */
+  async publish(data: Uint8Array | string, options: PublishOptions = {}): Promise<number> {
+    const bytes = bytesOf('data', data)
+    const minPeers = integerOf('minPeers', options.minPeers ?? 0, 0, 0x7fff_ffff)
+    const { lib } = this.#queue
+    return call(
+      this.#queue,
+      this.#handle,
+      options,
+      (request) => lib.p2p_topic_publish(this.#handle, bytes, bytes.length, minPeers, request),
+      (event) => event.value,
+    )
+  }
+
+  /** Starts a flow of the topic's messages, those of this node included. Nothing from before is delivered. */
+  subscribe(options: SubscribeOptions = {}): Subscription {
+    const subscription = new Subscription(this.#queue, this.#handle, this.name, options, (closed) => {
+      this.#subscriptions.delete(closed)
+    })
+    this.#subscriptions.add(subscription)
+    return subscription
+  }
+
+  /** The peers that are subscribed, as far as this node knows. */
+  peers(): string[] {
+    return takeLines((lib, out) => lib.p2p_topic_peers(this.#handle, out))
+  }
+
+  /** Counters and options of the topic; see docs/info.md. */
+  info(): Record<string, unknown> {
+    return JSON.parse(takeText((lib, out) => lib.p2p_info(this.#handle, out))) as Record<string, unknown>
+  }
+
+  /** Leaves the topic and ends its subscriptions. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    for (const subscription of [...this.#subscriptions]) subscription.close()
+    this.#queue.lib.p2p_close(this.#handle)
+    this.#onClose(this)
+    this.#queue.remove(this.#tag)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close()
+  }
+
+  /** @internal */
+  onEvent(event: Records): void {
+    switch (event.type) {
+      case EVENT.VALIDATE:
+        void this.#judge(event.object, new Message(event))
+        break
+      case EVENT.TOPIC_JOINED:
+        this.emit('peer:join', event.text())
+        break
+      case EVENT.TOPIC_LEFT:
+        this.emit('peer:leave', event.text())
+        break
+    }
+  }
+
+  async #judge(token: Handle, message: Message): Promise<void> {
+    try {
+      const verdict = await this.#validate?.(message)
+      // Too late is no error: the default took its place and is counted in info().
+      this.#queue.lib.p2p_answer(token, verdictOf(verdict))
+    } catch (error) {
+      this.emit('error:validate', error)
+    }
+  }
+
+  [inspect.custom](): string {
+    return `Topic { name: '${this.name}', state: '${this.#closed ? 'left' : 'joined'}' }`
+  }
+}
+
+function verdictOf(verdict: unknown): number {
+  if (verdict === true || verdict === 'accept') return VERDICT.ACCEPT
+  if (verdict === false || verdict === 'reject') return VERDICT.REJECT
+  if (verdict === 'ignore') return VERDICT.IGNORE
+  throw new InvalidArgumentError(
+    `validate: expected true, false, 'accept', 'reject' or 'ignore', got ${String(verdict)}`,
+  )
+}
+
+type Result = IteratorResult<Message, undefined>
+
+const END: Result = { value: undefined, done: true }
+
+/** Messages and bytes that one poll fetches ahead of the consumer. */
+const AHEAD_EVENTS = 256
+const AHEAD_BYTES = 64 * 1024
+
+/**
+ * A bounded flow of a topic's messages. It has a queue of its own that is polled only when the consumer wants more, so
+ * that `capacity` and `overflow` hold to the last stage. Leaving a `for await` loop ends it.
+ */
+export class Subscription implements AsyncIterableIterator<Message, undefined, undefined> {
+  readonly topic: string
+  readonly #queue: Queue
+  readonly #handle: Handle
+  readonly #inbox: Handle
+  readonly #bell: Socket
+  readonly #records = new Records(AHEAD_EVENTS, AHEAD_BYTES)
+  readonly #onClose: (subscription: Subscription) => void
+  readonly #waiting: ((result: Result) => void)[] = []
+  #count = 0
+  #next = 0
+  #dropped = 0
+  #closed = false
+
+  /** @internal */
+  constructor(
+    queue: Queue,
+    topic: Handle,
+    name: string,
+    options: SubscribeOptions,
+    onClose: (subscription: Subscription) => void,
+  ) {
+    const document = optionsOf(options)
+    const { lib } = queue
+    this.topic = name
+    this.#queue = queue
+    this.#onClose = onClose
+    this.#inbox = takeHandle((_, out) => lib.p2p_queue_new(AHEAD_BYTES, out))
+    try {
+      this.#handle = takeHandle((_, out) => lib.p2p_topic_subscribe(topic, document, this.#inbox, 1, out))
+      this.#bell = doorbell(this.#inbox, () => this.#serve())
+    } catch (error) {
+      lib.p2p_close(this.#inbox)
+      throw error
+    }
+    this.#bell.unref()
+  }
+
+  /** Messages that were dropped by the overflow policy, up to the last message that was handed out. */
+  get dropped(): number {
+    return this.#dropped
+  }
+
+  /** Counters of the subscription: delivered, dropped, waiting; see docs/info.md. */
+  info(): Record<string, unknown> {
+    return JSON.parse(takeText((lib, out) => lib.p2p_info(this.#handle, out))) as Record<string, unknown>
+  }
+
+  next(): Promise<Result> {
+    if (this.#waiting.length === 0) {
+      const result = this.#take()
+      if (result) return Promise.resolve(result)
+    }
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  /** The next message or the end; undefined if none is here yet. */
+  #take(): Result | undefined {
+    for (;;) {
+      if (this.#closed) return END
+      if (this.#next === this.#count) {
+        this.#next = 0
+        this.#count = check(this.#queue.lib, this.#records.poll(this.#queue.lib, this.#inbox))
+        if (this.#count === 0) return undefined
+      }
+      const event = this.#records
+      event.select(this.#next++)
+      if (event.type === EVENT.MESSAGE) return { value: new Message(event), done: false }
+      if (event.type === EVENT.DROPPED) this.#dropped += event.value
+      else if (event.type === EVENT.CLOSED) this.close()
+    }
+  }
+
+  #serve(): void {
+    while (this.#waiting.length > 0) {
+      const result = this.#take()
+      if (!result) return
+      this.#waiting.shift()?.(result)
+    }
+  }
+
+  /** Ends the flow. What waited is thrown away. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#queue.lib.p2p_close(this.#handle)
+    this.#queue.lib.p2p_close(this.#inbox)
+    this.#bell.destroy()
+    this.#onClose(this)
+    for (const resolve of this.#waiting.splice(0)) resolve(END)
+  }
+
+  return(): Promise<Result> {
+    this.close()
+    return Promise.resolve(END)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close()
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  [inspect.custom](): string {
+    return `Subscription { topic: '${this.topic}', dropped: ${this.#dropped}, state: '${this.#closed ? 'closed' : 'open'}' }`
+  }
+}
