@@ -39,7 +39,8 @@ class Function:
 
 
 class Header:
-    """``functions``, ``structs`` (name to fields), ``aliases`` (name to type) and ``constants`` (names), each in the header's order."""
+    """``functions``, ``structs`` (name to fields), ``aliases`` (name to type), ``constants`` (names of numbers) and
+    ``texts`` (name to text), each in the header's order."""
 
     def __init__(self, text):
         self.text = text
@@ -49,7 +50,9 @@ class Header:
         self.structs = {
             m["name"]: [_declaration(field) for field in m["body"].split(";") if field.strip()] for m in _STRUCT.finditer(code)
         }
-        self.constants = [m["name"] for m in _MACRO.finditer(code) if m["name"] not in NOT_CONSTANTS]
+        macros = {m["name"]: m["rest"].strip() for m in _MACRO.finditer(code) if m["name"] not in NOT_CONSTANTS}
+        self.texts = {name: rest.strip('"') for name, rest in macros.items() if rest.startswith('"')}
+        self.constants = [name for name in macros if name not in self.texts]
         self._nothing_missed(code)
 
     @classmethod

@@ -18,6 +18,7 @@ def user_program(header):
     """Includes the header first and twice, reads every constant once, and takes the address of every function with its type."""
     lines = ['#include "libp2p.h"', '#include "libp2p.h"', "int use(int which);", "int use(int which) {", "    long long sum = which;"]
     lines += [f"    sum += {name};" for name in header.constants]
+    lines += [f"    sum += {name}[0];" for name in header.texts]
     for function in header.functions:
         types = ", ".join(p["type"] for p in function.parameters) or "void"
         lines.append(f"    {{ {function.returns} (*f)({types}) = {function.name}; sum += f == 0; }}")

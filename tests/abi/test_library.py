@@ -8,7 +8,8 @@ import re
 import subprocess
 import unittest
 
-from generate import LIST, ROOT
+from generate import HEADER, LIST, ROOT
+from header import Header
 
 BUILD = pathlib.Path(os.environ.get("LIBP2PGO_BUILD", ROOT / "build"))
 LIBRARY = BUILD / "libp2pgo.so"
@@ -71,6 +72,10 @@ class Loaded(unittest.TestCase):
 
     def test_abi_number(self):
         self.assertEqual(self.library.p2p_abi(), self.abi["abi"])
+
+    def test_version_is_the_headers(self):
+        self.library.p2p_version.restype = ctypes.c_char_p
+        self.assertEqual(self.library.p2p_version().decode(), Header.read(HEADER).texts["P2P_VERSION"])
 
     def test_every_code_has_its_name(self):
         for name, value in self.abi["constants"].items():

@@ -105,11 +105,12 @@ class Comments(unittest.TestCase):
     def test_name_only_what_exists(self):
         functions = {f.name for f in self.header.functions}
         known = functions | set(self.header.structs) | set(self.header.aliases)
+        constants = [*self.header.constants, *self.header.texts]
         for comment in re.findall(r"/\*.*?\*/", self.header.text, re.DOTALL):
             for name in re.findall(r"\bp2p_[a-z_]+", comment):
                 self.assertIn(name, known, comment)
             for name in set(re.findall(r"\bP2P_[A-Z_]+", comment)) - {"P2P_E_UNKNOWN"}:  # a name without a number
-                whole = any(c == name or name.endswith("_") and c.startswith(name) for c in self.header.constants)
+                whole = any(c == name or name.endswith("_") and c.startswith(name) for c in constants)
                 self.assertTrue(whole, f"{name} in {comment}")
 
     def test_name_only_parameters_of_their_own(self):
