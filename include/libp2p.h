@@ -59,6 +59,9 @@ extern "C" {
 /* P2P_ABI is the number of this header's ABI. Within one number symbols, codes and options are only added. */
 #define P2P_ABI 1
 
+/* P2P_VERSION is the version this header belongs to; p2p_version tells the library's. */
+#define P2P_VERSION "0.1.0"
+
 typedef uint64_t p2p_handle;
 
 /* p2p_call tells a waiting function how to wait; see Waiting above. Set size to sizeof(p2p_call). */

@@ -1,0 +1,197 @@
+package main
+
+// #include "bridge.h"
+import "C"
+
+import (
+	"os"
+	"sync"
+	"time"
+	"unsafe"
+)
+
+// outlet pushes events into a queue that can always take them: completions, and what is bounded elsewhere.
+type outlet struct{ queue *C.struct_queue }
+
+// acquire returns the outlet of a queue's handle, or a negative code with the thread's error set. release gives it back.
+func acquire(queue C.p2p_handle) (*outlet, C.int) {
+	var code C.int
+	q := C.queue_acquire(queue, &code)
+	if q == nil {
+		return nil, code
+	}
+	return &outlet{q}, 0
+}
+
+func (o *outlet) release() { C.queue_release(o.queue) }
+
+// emit reports whether the queue is still open.
+func (o *outlet) emit(e *C.p2p_event, text string, data []byte) bool {
+	return C.queue_emit(o.queue, e, chars(text), C.size_t(len(text)), bytes(data), C.size_t(len(data))) >= 0
+}
+
+func chars(s string) *C.char    { return (*C.char)(unsafe.Pointer(unsafe.StringData(s))) }
+func bytes(b []byte) *C.uint8_t { return (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(b))) }
+
+// source is a producer of events that its queue can hold back: of a node, a service, a topic, a subscription, a watched stream. A nil
+// source, of queue 0, swallows everything. Its methods may be called at any time, also after free.
+type source struct {
+	subject C.p2p_handle
+	tag     C.uint64_t
+	begun   chan struct{} // closed by begin
+	stopped chan struct{} // closed by stop: nobody waits for room any more
+
+	mu                  sync.RWMutex
+	c                   *C.struct_source // guarded by mu; nil after free
+	stopOnce, beginOnce sync.Once
+}
+
+// newSource makes the source of a handle's events in queue, of which at most events and bytes (0: no own bound) lie there. Deliveries wait
+// until begin.
+func newSource(h *handle, queue C.p2p_handle, tag C.uint64_t, events, bytes int) (*source, C.int) {
+	if queue == 0 {
+		return nil, 0
+	}
+	out, code := acquire(queue)
+	if code < 0 {
+		return nil, code
+	}
+	defer out.release()
+	c := C.source_new(out.queue, C.int64_t(events), C.int64_t(bytes))
+	if c == nil {
+		return nil, outOfMemory()
+	}
+	return &source{subject: h.id, tag: tag, c: c, begun: make(chan struct{}), stopped: make(chan struct{})}, 0
+}
+
+// begin lets deliveries start. It is called when the caller can know the handle: before that no event may come.
+func (s *source) begin() {
+	if s != nil {
+		s.beginOnce.Do(func() { close(s.begun) })
+	}
+}
+
+// stop ends all waiting for room; what is pushed afterwards goes in at once.
+func (s *source) stop() {
+	if s != nil {
+		s.stopOnce.Do(func() { close(s.stopped) })
+		s.begin()
+	}
+}
+
+func (s *source) free() {
+	if s == nil {
+		return
+	}
+	s.stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.c != nil {
+		C.source_free(s.c)
+		s.c = nil
+	}
+}
+
+// send pushes an event of this source and does not wait. It returns whether the queue took it, and whether it is full now.
+func (s *source) send(e C.p2p_event, text string, data []byte) (ok, full bool) {
+	if s == nil {
+		return false, false
+	}
+	<-s.begun
+	e.subject, e.tag = s.subject, s.tag
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.c == nil {
+		return false, false
+	}
+	rc := C.source_emit(s.c, &e, chars(text), C.size_t(len(text)), bytes(data), C.size_t(len(data)))
+	return rc >= 0, rc == 1
+}
+
+// deliver pushes an event and waits until there is room for the next one.
+func (s *source) deliver(e C.p2p_event, text string, data []byte) {
+	if _, full := s.send(e, text, data); full {
+		s.waitRoom()
+	}
+}
+
+// push is send for an event whose data was read in place.
+func (s *source) push(e *C.struct_event) (ok, full bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.c == nil {
+		C.event_free(e)
+		return false, false
+	}
+	rc := C.source_push(s.c, e)
+	return rc >= 0, rc == 1
+}
+
+// dropped announces a gap.
+func (s *source) dropped(n uint64) {
+	s.send(C.p2p_event{_type: C.P2P_EVENT_DROPPED, value: C.int64_t(n)}, "", nil)
+}
+
+// closed pushes the last event of the source.
+func (s *source) closed(err error) {
+	e := C.p2p_event{_type: C.P2P_EVENT_CLOSED}
+	var words string
+	if err != nil {
+		f := failureOf(nil, err)
+		e.status, e.value, words = C.int32_t(f.code), C.int64_t(f.detail), f.words
+	}
+	s.send(e, words, nil)
+}
+
+func (s *source) ready() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.c == nil || C.source_ready(s.c) != 0
+}
+
+func (s *source) waitRoom() {
+	for {
+		rung := room.next()
+		if s.ready() {
+			return
+		}
+		select {
+		case <-rung:
+		case <-s.stopped:
+			return
+		}
+	}
+}
+
+// room spreads the ring of the C side's room bell to all goroutines that wait for room in a queue. Its own goroutine sleeps in Go's poller,
+// so that no number of slow queues costs a thread.
+var room roomBell
+
+type roomBell struct {
+	once sync.Once
+	mu   sync.Mutex
+	rung chan struct{} // guarded by mu; closed at the next ring
+}
+
+func (r *roomBell) next() <-chan struct{} {
+	r.once.Do(func() {
+		r.rung = make(chan struct{})
+		go r.listen(os.NewFile(uintptr(C.queue_room_fd()), "room")) // lives as long as the process; cannot panic
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rung
+}
+
+func (r *roomBell) listen(pipe *os.File) {
+	var sink [64]byte
+	for {
+		if _, err := pipe.Read(sink[:]); err != nil {
+			time.Sleep(10 * time.Millisecond) // no descriptor left for the pipe: ask now and then
+		}
+		r.mu.Lock()
+		close(r.rung)
+		r.rung = make(chan struct{})
+		r.mu.Unlock()
+	}
+}
