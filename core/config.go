@@ -46,14 +46,14 @@ type TransportsConfig struct {
 	TCP          bool `json:"tcp" doc:"TCP"`
 	QUIC         bool `json:"quic" doc:"QUIC version 1"`
 	WebSocket    bool `json:"websocket" doc:"WebSocket, for browsers and through HTTP proxies"`
-	WebTransport bool `json:"webtransport" doc:"WebTransport, for browsers; needs quic"`
+	WebTransport bool `json:"webtransport" doc:"WebTransport, for browsers"`
 	WebRTCDirect bool `json:"webrtc_direct" doc:"WebRTC direct, for browsers"`
 }
 
 // WebSocketConfig names the certificate of secure WebSocket listeners.
 type WebSocketConfig struct {
 	CertFile string `json:"cert_file" doc:"file with the PEM certificate chain"`
-	KeyFile  string `json:"key_file" doc:"file with the PEM private key; refused if others can read it"`
+	KeyFile  string `json:"key_file" doc:"file with the PEM private key; refused if everybody can read it"`
 }
 
 // YamuxConfig tunes the multiplexer.
@@ -173,6 +173,9 @@ func ParseConfig(doc []byte) (*Config, error) {
 		return nil, err
 	}
 	c.note(given)
+	if err := c.checkValues(); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -188,6 +191,9 @@ func (c *Config) Set(path, value string) error {
 		return err
 	}
 	changed.note(given)
+	if err := changed.checkValues(); err != nil {
+		return err
+	}
 	*c = *changed
 	return nil
 }

@@ -2,23 +2,33 @@ package core
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"time"
 
-	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	ma "github.com/multiformats/go-multiaddr"
 )
+
+// closeLimit is how long Close waits for go-libp2p, which takes milliseconds unless it is stuck.
+const closeLimit = 20 * time.Second
 
 // Node is a libp2p node. Its methods may be called from any goroutine at any time, also while Close runs; calls that wait then end with
 // ErrClosed.
 type Node struct {
-	cfg    *Config
+	cfg    *Config // not changed after New
 	host   host.Host
 	ctx    context.Context // ends with cause ErrClosed when Close begins
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup // goroutines of the node; see spawn
 	done   chan struct{}  // closed when Close has ended everything
 	events *mailbox[Event]
+	peers  *peerTable
+	dials  *dialTracer
+	keeper *keeper
+	since  time.Time
 
 	mu      sync.Mutex
 	closing bool      // guarded by mu
@@ -28,30 +38,131 @@ type Node struct {
 // closer is a function that Close has to call.
 type closer struct{ fn func() }
 
-// Event is what a node tells about itself and its peers.
-type Event struct {
-	Type EventType
-	Peer peer.ID
-}
-
-// EventType names an Event.
-type EventType int
-
-// New starts a node. cfg is not kept. ctx bounds the start only.
+// New starts a node. cfg is not kept. ctx bounds the start only. It fails with ErrConfig (options in conflict, with the path), ErrListen
+// (which address), ErrPermission or ErrParse (which file); then nothing is left behind.
 func New(ctx context.Context, cfg *Config, inbox Inbox[Event]) (*Node, error) {
-	n := &Node{cfg: cfg.Clone(), done: make(chan struct{})}
-	n.ctx, n.cancel = context.WithCancelCause(context.Background()) // ended by Close
-	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableMetrics())
-	if err != nil {
-		return nil, Errorf(ErrInternal, "%w", err)
+	if cfg == nil {
+		cfg = DefaultConfig()
 	}
-	n.host = h
+	cfg = cfg.Clone()
+	if err := cfg.checkConflicts(); err != nil {
+		return nil, err
+	}
+	key, err := identity(cfg)
+	if err != nil {
+		return nil, err
+	}
+	networkKey, err := privateNetwork(cfg)
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := listenAddresses(cfg, networkKey != nil)
+	if err != nil {
+		return nil, err
+	}
+	taken := checkFree(addresses)
+	if err := cfg.checkListen(addresses, taken); err != nil {
+		return nil, err // before anything is started
+	}
+	if ctx.Err() != nil {
+		return nil, ctxError(ctx, "start the node")
+	}
+
+	n := &Node{cfg: cfg, done: make(chan struct{}), dials: newDialTracer(), since: time.Now()}
+	n.host, err = newHost(cfg, key, networkKey, n.dials)
+	if err != nil {
+		return nil, err
+	}
+	cfg.identityKey, cfg.networkKey = nil, nil                      // the host has them
+	n.ctx, n.cancel = context.WithCancelCause(context.Background()) // ended by Close
 	n.events = newMailbox("events", inbox, DropOldest, cfg.Events.Capacity, 0, nil)
+	n.keeper = &keeper{node: n, kept: map[peer.ID]*keptPeer{}}
+	n.peers = newPeerTable(n)
+	if err := n.start(ctx, addresses, taken); err != nil {
+		n.Close()
+		return nil, err
+	}
 	return n, nil
 }
 
+// start does what may fail after the host is there.
+func (n *Node) start(ctx context.Context, addresses []listenAddress, taken map[string]error) error {
+	if err := n.watchAddresses(); err != nil {
+		return err
+	}
+	if err := n.listen(addresses, taken); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctxError(ctx, "start the node")
+	}
+	if err := n.startMDNS(); err != nil {
+		return err
+	}
+	n.startBootstrap()
+	return nil
+}
+
+// checkListen decides whether the node may start although binding some of addresses failed.
+func (c *Config) checkListen(addresses []listenAddress, failed map[string]error) error {
+	var reasons []DialAttempt
+	for _, l := range addresses {
+		if err := failed[l.text]; err != nil {
+			reasons = append(reasons, DialAttempt{l.text, err})
+		}
+	}
+	all := c.Listen != nil && c.ListenRequire == "all"
+	if len(reasons) == 0 || !all && len(reasons) < len(addresses) {
+		return nil
+	}
+	text := ""
+	for i, r := range reasons {
+		if i > 0 {
+			text += "; "
+		}
+		text += r.Address + ": " + bindReason(r.Err)
+	}
+	return Errorf(ErrListen, "%s", text)
+}
+
+// listen binds addresses one by one. Those in taken are known to fail.
+func (n *Node) listen(addresses []listenAddress, taken map[string]error) error {
+	failed := map[string]error{}
+	// WebRTC shares the port of a QUIC listener, which has to be there first.
+	ordered := slices.Clone(addresses)
+	slices.SortStableFunc(ordered, func(a, b listenAddress) int { return listenOrder(a) - listenOrder(b) })
+	for _, l := range ordered {
+		err := taken[l.text]
+		if err == nil {
+			func() {
+				defer Recovered("listen at "+l.text, &err)
+				err = n.host.Network().Listen(l.addr)
+			}()
+		}
+		if err != nil {
+			failed[l.text] = err
+		}
+	}
+	if err := n.cfg.checkListen(addresses, failed); err != nil {
+		return err
+	}
+	for _, l := range addresses {
+		if err := failed[l.text]; err != nil {
+			n.emit(Event{Type: ListenFailed, Address: l.text, Err: Errorf(ErrListen, "%s: %s", l.text, bindReason(err))})
+		}
+	}
+	return nil
+}
+
+func listenOrder(l listenAddress) int {
+	if l.transport == "webrtc_direct" {
+		return 1
+	}
+	return 0
+}
+
 // Close ends the node: everything that runs on it is closed first, then its connections and ports. When it returns, all of it has been
-// given back. Every call returns when the first one has finished.
+// given back. Every call returns when the first one has finished. It must not be called from the node's Inbox.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	if n.closing {
@@ -64,14 +175,30 @@ func (n *Node) Close() error {
 	n.closers = nil
 	n.mu.Unlock()
 	n.cancel(Errorf(ErrClosed, "the node is closed"))
+	defer close(n.done)
 	for i := len(closers) - 1; i >= 0; i-- {
 		guarded("close", closers[i].fn)
 	}
-	n.host.Close()
-	n.wg.Wait()
+	within(closeLimit, "close the host", func() { n.host.Close() })
+	within(closeLimit, "wait for the node's goroutines", n.wg.Wait)
 	n.events.close(nil)
-	close(n.done)
 	return nil
+}
+
+// within runs fn, and gives up waiting for it after limit: a close that is stuck somewhere below must not take the caller with it.
+func within(limit time.Duration, name string, fn func()) {
+	done := make(chan struct{})
+	safeGo(name, func() {
+		defer close(done)
+		fn()
+	})
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		logger.Error("given up", "what", name, "after", limit)
+	}
 }
 
 // onClose has fn called when the node closes, before its host does, the last one registered first. remove takes it back. It fails with
@@ -87,11 +214,8 @@ func (n *Node) onClose(fn func()) (remove func(), err error) {
 	return func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		for i, other := range n.closers {
-			if other == c {
-				n.closers = append(n.closers[:i], n.closers[i+1:]...)
-				return
-			}
+		if i := slices.Index(n.closers, c); i >= 0 {
+			n.closers = slices.Delete(n.closers, i, i+1)
 		}
 	}, nil
 }
@@ -130,3 +254,76 @@ func (n *Node) Host() host.Host { return n.host }
 
 // Done is closed when Close has ended everything.
 func (n *Node) Done() <-chan struct{} { return n.done }
+
+// Addresses returns the addresses at which the node can be dialled, each with /p2p/<peer id> at its end.
+func (n *Node) Addresses() []string { return n.withID(n.host.Addrs()) }
+
+func (n *Node) withID(addresses []ma.Multiaddr) []string {
+	texts := make([]string, 0, len(addresses))
+	for _, a := range addresses {
+		texts = append(texts, a.String()+"/p2p/"+n.ID().String())
+	}
+	return texts
+}
+
+// NodeInfo is what Info returns; docs/info.md explains the keys.
+type NodeInfo struct {
+	ID             string      `json:"id"`
+	Addresses      []string    `json:"addresses"`
+	Listening      []string    `json:"listening"`
+	Agent          string      `json:"agent"`
+	Transports     []string    `json:"transports"`
+	Security       []string    `json:"security"`
+	PrivateNetwork bool        `json:"private_network"`
+	Limits         string      `json:"limits"`
+	UptimeMs       int64       `json:"uptime_ms"`
+	Peers          int         `json:"peers"`
+	KnownPeers     int         `json:"known_peers"`
+	KeptPeers      int         `json:"kept_peers"`
+	Connections    int         `json:"connections"`
+	Streams        int         `json:"streams"`
+	Protocols      []string    `json:"protocols"`
+	Events         MailboxInfo `json:"events"`
+}
+
+// MailboxInfo counts what went through a mailbox.
+type MailboxInfo struct {
+	Delivered uint64 `json:"delivered"`
+	Dropped   uint64 `json:"dropped"`
+	Waiting   int    `json:"waiting"`
+}
+
+// Info returns what is known of the node. It costs no network.
+func (n *Node) Info() any {
+	net := n.host.Network()
+	private := n.cfg.PrivateNetwork.File != "" || n.cfg.given["private_network.key"]
+	info := NodeInfo{
+		ID: n.ID().String(), Addresses: n.Addresses(), Listening: []string{}, Agent: n.cfg.Identify.Agent, Transports: []string{},
+		Security: n.cfg.Security, PrivateNetwork: private, Limits: n.cfg.Limits.Preset, UptimeMs: time.Since(n.since).Milliseconds(),
+		Peers: len(net.Peers()), KnownPeers: knownPeers(n.host.Peerstore(), n.ID()), KeptPeers: n.keeper.count(), Protocols: []string{},
+	}
+	for _, a := range net.ListenAddresses() {
+		info.Listening = append(info.Listening, a.String())
+	}
+	on := n.cfg.transportsOn(private)
+	for _, name := range []string{"tcp", "quic", "websocket", "webtransport", "webrtc_direct"} {
+		if on[name] {
+			info.Transports = append(info.Transports, name)
+		}
+	}
+	for _, c := range net.Conns() {
+		info.Connections++
+		info.Streams += len(c.GetStreams())
+	}
+	for _, p := range n.host.Mux().Protocols() {
+		info.Protocols = append(info.Protocols, string(p))
+	}
+	slices.Sort(info.Protocols)
+	stats := n.events.stats()
+	info.Events = MailboxInfo{stats.Delivered, stats.Dropped, stats.Waiting}
+	return info
+}
+
+func knownPeers(store peerstore.Peerstore, self peer.ID) int {
+	return len(slices.DeleteFunc(store.PeersWithAddrs(), func(id peer.ID) bool { return id == self }))
+}

@@ -10,21 +10,25 @@ var panicCount atomic.Int64
 // Panics returns how many panics were recovered in this process: in goroutines of this package, and in functions of ours that go-libp2p calls.
 func Panics() int64 { return panicCount.Load() }
 
+// Go runs fn on a goroutine of its own; a panic in it is logged and counted. It is for the layers on top of this package, for whom the
+// rule holds too that a panic must not end the host program.
+func Go(name string, fn func()) { safeGo(name, fn) }
+
+// Recovered is to be deferred by the layers on top: a panic is logged, counted and becomes ErrInternal in *err.
+func Recovered(name string, err *error) {
+	if p := recover(); p != nil {
+		panicCount.Add(1)
+		logger.Error("panic recovered", "in", name, "panic", p, "stack", string(debug.Stack()))
+		*err = Errorf(ErrInternal, "%s: panic: %v", name, p)
+	}
+}
+
 // recovered is to be deferred. It turns a panic into a log record with the stack and a count, because one that is not recovered ends the
 // host program. name tells where it was.
 func recovered(name string) {
 	if p := recover(); p != nil {
 		panicCount.Add(1)
 		logger.Error("panic recovered", "in", name, "panic", p, "stack", string(debug.Stack()))
-	}
-}
-
-// recoveredInto is recovered for functions that return an error: *err becomes ErrInternal.
-func recoveredInto(name string, err *error) {
-	if p := recover(); p != nil {
-		panicCount.Add(1)
-		logger.Error("panic recovered", "in", name, "panic", p, "stack", string(debug.Stack()))
-		*err = Errorf(ErrInternal, "%s: panic: %v", name, p)
 	}
 }
 

@@ -1,0 +1,178 @@
+package core
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	coreconnmgr "github.com/libp2p/go-libp2p/core/connmgr"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	libp2pwebrtc "github.com/libp2p/go-libp2p/p2p/transport/webrtc"
+	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
+	libp2pwebtransport "github.com/libp2p/go-libp2p/p2p/transport/webtransport"
+	"github.com/libp2p/go-netroute"
+	"github.com/quic-go/quic-go"
+	"go.uber.org/fx"
+)
+
+// newHost builds the go-libp2p host of a node, which does not listen yet. What it made is closed again if it fails.
+func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.MetricsTracer) (h host.Host, err error) {
+	defer Recovered("start the host", &err)
+	tlsConfig, err := webSocketTLS(&c.WebSocket)
+	if err != nil {
+		return nil, err
+	}
+	var undo []func() error
+	defer func() {
+		if h == nil {
+			for i := len(undo) - 1; i >= 0; i-- {
+				undo[i]()
+			}
+		}
+	}()
+	resources, err := newResourceManager(&c.Limits)
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, resources.Close)
+	peers, err := pstoremem.NewPeerstore()
+	if err != nil {
+		return nil, Errorf(ErrInternal, "peerstore: %w", err)
+	}
+	undo = append(undo, peers.Close)
+
+	dialTimeout := time.Duration(c.Dial.TimeoutMs) * time.Millisecond
+	options := []libp2p.Option{
+		libp2p.Identity(key),
+		libp2p.NoListenAddrs, // the addresses come one by one in listen, so that each failure is seen
+		libp2p.EnableRelay(),
+		libp2p.ResourceManager(resources),
+		libp2p.Peerstore(peers),
+		libp2p.UserAgent(c.Identify.Agent),
+		libp2p.Muxer(yamux.ID, yamuxTransport(&c.Yamux)),
+		// Upstream's metrics are collectors of the whole process, where nodes add up. Ours are per node.
+		libp2p.DisableMetrics(),
+		libp2p.WithFxOption(fx.Decorate(func() event.Bus { return eventbus.NewBus() })),
+		libp2p.WithDialTimeout(dialTimeout),
+		libp2p.SwarmOpts(swarm.WithDialTimeoutLocal(dialTimeout), swarm.WithMetricsTracer(tracer)),
+	}
+	if c.Connections.High > 0 {
+		manager, err := connmgr.NewConnManager(c.Connections.Low, c.Connections.High,
+			connmgr.WithGracePeriod(time.Duration(c.Connections.GraceMs)*time.Millisecond))
+		if err != nil {
+			return nil, &OptionError{"connections", err.Error()}
+		}
+		undo = append(undo, manager.Close)
+		options = append(options, libp2p.ConnectionManager(manager))
+	} else {
+		options = append(options, libp2p.ConnectionManager(coreconnmgr.NullConnMgr{}))
+	}
+	for _, name := range c.Security {
+		if name == "tls" {
+			options = append(options, libp2p.Security(libp2ptls.ID, libp2ptls.New))
+		} else {
+			options = append(options, libp2p.Security(noise.ID, noise.New))
+		}
+	}
+	if networkKey != nil {
+		options = append(options, libp2p.PrivateNetwork(networkKey))
+	}
+	on := c.transportsOn(networkKey != nil)
+	if on["tcp"] {
+		options = append(options, libp2p.Transport(tcp.NewTCPTransport, tcp.WithConnectionTimeout(dialTimeout)))
+	}
+	if on["websocket"] {
+		wsOptions := []any{}
+		if tlsConfig != nil {
+			wsOptions = append(wsOptions, websocket.WithTLSConfig(tlsConfig))
+		}
+		options = append(options, libp2p.Transport(websocket.New, wsOptions...))
+	}
+	if on["quic"] {
+		options = append(options, libp2p.Transport(libp2pquic.NewTransport))
+	}
+	if on["webtransport"] {
+		options = append(options, libp2p.Transport(libp2pwebtransport.New))
+	}
+	if on["webrtc_direct"] {
+		options = append(options, libp2p.Transport(libp2pwebrtc.New))
+	}
+	if !routesKnown() {
+		logger.Warn("no routing table: QUIC dials leave the source address to the system")
+		options = append(options, quicWithoutRoutes(resources))
+	}
+	made, err := libp2p.New(options...)
+	if err != nil {
+		return nil, translate(nil, err, ErrInternal, "start the host")
+	}
+	return made, nil
+}
+
+func yamuxTransport(c *YamuxConfig) *yamux.Transport {
+	config := *yamux.DefaultTransport.Config()
+	config.MaxStreamWindowSize = uint32(c.WindowBytes)
+	config.InitialStreamWindowSize = min(config.InitialStreamWindowSize, config.MaxStreamWindowSize)
+	if config.EnableKeepAlive = c.KeepaliveMs > 0; config.EnableKeepAlive {
+		config.KeepAliveInterval = time.Duration(c.KeepaliveMs) * time.Millisecond
+	}
+	return (*yamux.Transport)(&config)
+}
+
+// routesKnown probes what go-libp2p takes for granted: where there is no netlink (Android, gVisor, a strict seccomp profile) its QUIC dialler
+// calls a nil router, and the panic ends the process (go-libp2p#3537).
+var routesKnown = func() bool {
+	router, err := netroute.New()
+	return err == nil && router != nil
+}
+
+type systemRoutes struct{}
+
+// PreferredSourceIPForDestination leaves the choice to the system.
+func (systemRoutes) PreferredSourceIPForDestination(dst *net.UDPAddr) (net.IP, error) {
+	if dst.IP.To4() != nil {
+		return net.IPv4zero, nil
+	}
+	return net.IPv6zero, nil
+}
+
+// quicWithoutRoutes replaces the routing table in QUIC. Upstream drops its own hooks when any option is given, so they are here again.
+func quicWithoutRoutes(resources network.ResourceManager) libp2p.Option {
+	connManager := func(reset quic.StatelessResetKey, token quic.TokenGeneratorKey, lifecycle fx.Lifecycle) (*quicreuse.ConnManager, error) {
+		manager, err := quicreuse.NewConnManager(reset, token,
+			quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return systemRoutes{}, nil }),
+			quicreuse.VerifySourceAddress(resources.VerifySourceAddress),
+			quicreuse.ConnContext(func(ctx context.Context, client *quic.ClientInfo) (context.Context, error) {
+				addr, err := quicreuse.ToQuicMultiaddr(client.RemoteAddr, quic.Version1)
+				if err != nil {
+					addr = nil
+				}
+				scope, err := resources.OpenConnection(network.DirInbound, false, addr)
+				if err != nil {
+					return ctx, err
+				}
+				ctx = network.WithConnManagementScope(ctx, scope)
+				context.AfterFunc(ctx, scope.Done)
+				return ctx, nil
+			}),
+		)
+		if err == nil {
+			lifecycle.Append(fx.StopHook(manager.Close))
+		}
+		return manager, err
+	}
+	return libp2p.QUICReuse(connManager)
+}
