@@ -102,7 +102,7 @@ func (h *handle) context(wait *C.struct_front_wait) (ctx context.Context, done f
 	}
 	if wait.timeout_ms >= 0 {
 		outer, limit := done, time.Duration(wait.timeout_ms)*time.Millisecond
-		timed, cancel := context.WithTimeoutCause(ctx, limit, core.Errorf(core.ErrTimeout, "no result within %v", limit))
+		timed, cancel := context.WithTimeoutCause(ctx, limit, timeUp(limit))
 		ctx = timed
 		done = func() {
 			cancel()
@@ -111,6 +111,12 @@ func (h *handle) context(wait *C.struct_front_wait) (ctx context.Context, done f
 	}
 	return ctx, done
 }
+
+// timeUp is the cause when a call's time has passed. It makes its words only when somebody asks.
+type timeUp time.Duration
+
+func (t timeUp) Error() string { return "no result within " + time.Duration(t).String() }
+func (t timeUp) Unwrap() error { return core.ErrTimeout }
 
 // name makes a call known to p2p_cancel until remove.
 func (h *handle) name(tag C.uint64_t, cancel *context.CancelCauseFunc) (remove func()) {

@@ -27,23 +27,32 @@ func (o *outlet) release() { C.queue_release(o.queue) }
 
 // emit reports whether the queue is still open.
 func (o *outlet) emit(e *C.p2p_event, text string, data []byte) bool {
-	return C.queue_emit(o.queue, e, chars(text), C.size_t(len(text)), bytes(data), C.size_t(len(data))) >= 0
+	return C.queue_emit(o.queue, e, cText(text), C.size_t(len(text)), cBytes(data), C.size_t(len(data))) >= 0
 }
 
-func chars(s string) *C.char    { return (*C.char)(unsafe.Pointer(unsafe.StringData(s))) }
-func bytes(b []byte) *C.uint8_t { return (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(b))) }
+func cText(s string) *C.char     { return (*C.char)(unsafe.Pointer(unsafe.StringData(s))) }
+func cBytes(b []byte) *C.uint8_t { return (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(b))) }
 
 // source is a producer of events that its queue can hold back: of a node, a service, a topic, a subscription, a watched stream. A nil
 // source, of queue 0, swallows everything. Its methods may be called at any time, also after free.
 type source struct {
 	subject C.p2p_handle
 	tag     C.uint64_t
-	begun   chan struct{} // closed by begin
-	stopped chan struct{} // closed by stop: nobody waits for room any more
 
-	mu                  sync.RWMutex
-	c                   *C.struct_source // guarded by mu; nil after free
-	stopOnce, beginOnce sync.Once
+	stopOnce sync.Once
+	stopped  chan struct{} // closed by stop: nobody waits for room any more
+
+	mu    sync.RWMutex
+	c     *C.struct_source // guarded by mu; nil after free
+	begun bool             // guarded by mu
+	held  []heldEvent      // guarded by mu; what came before begin
+}
+
+// heldEvent waits for the caller to know the handle that it concerns.
+type heldEvent struct {
+	event C.p2p_event
+	text  string
+	data  []byte
 }
 
 // newSource makes the source of a handle's events in queue, of which at most events and bytes (0: no own bound) lie there. Deliveries wait
@@ -61,21 +70,26 @@ func newSource(h *handle, queue C.p2p_handle, tag C.uint64_t, events, bytes int)
 	if c == nil {
 		return nil, outOfMemory()
 	}
-	return &source{subject: h.id, tag: tag, c: c, begun: make(chan struct{}), stopped: make(chan struct{})}, 0
+	return &source{subject: h.id, tag: tag, c: c, stopped: make(chan struct{})}, 0
 }
 
-// begin lets deliveries start. It is called when the caller can know the handle: before that no event may come.
+// begin lets the events go. It is called when the caller can know the handle: before that none may come.
 func (s *source) begin() {
-	if s != nil {
-		s.beginOnce.Do(func() { close(s.begun) })
+	if s == nil {
+		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.held {
+		s.emitLocked(&h.event, h.text, h.data)
+	}
+	s.begun, s.held = true, nil
 }
 
 // stop ends all waiting for room; what is pushed afterwards goes in at once.
 func (s *source) stop() {
 	if s != nil {
 		s.stopOnce.Do(func() { close(s.stopped) })
-		s.begin()
 	}
 }
 
@@ -92,20 +106,39 @@ func (s *source) free() {
 	}
 }
 
-// send pushes an event of this source and does not wait. It returns whether the queue took it, and whether it is full now.
+// emitLocked pushes; mu is held, for reading at least.
+func (s *source) emitLocked(e *C.p2p_event, text string, data []byte) (ok, full bool) {
+	if s.c == nil {
+		return false, false
+	}
+	rc := C.source_emit(s.c, e, cText(text), C.size_t(len(text)), cBytes(data), C.size_t(len(data)))
+	return rc >= 0, rc == 1
+}
+
+// send pushes an event of this source, by default with its handle as subject, and does not wait. It returns whether the queue took it, and
+// whether it is full now.
 func (s *source) send(e C.p2p_event, text string, data []byte) (ok, full bool) {
 	if s == nil {
 		return false, false
 	}
-	<-s.begun
-	e.subject, e.tag = s.subject, s.tag
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.c == nil {
-		return false, false
+	if e.subject == 0 {
+		e.subject = s.subject
 	}
-	rc := C.source_emit(s.c, &e, chars(text), C.size_t(len(text)), bytes(data), C.size_t(len(data)))
-	return rc >= 0, rc == 1
+	e.tag = s.tag
+	s.mu.RLock()
+	if s.begun {
+		defer s.mu.RUnlock()
+		return s.emitLocked(&e, text, data)
+	}
+	s.mu.RUnlock()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.begun {
+		return s.emitLocked(&e, text, data)
+	}
+	s.held = append(s.held, heldEvent{e, text, data})
+	return true, false
 }
 
 // deliver pushes an event and waits until there is room for the next one.

@@ -1,0 +1,247 @@
+package main
+
+// #include "bridge.h"
+import "C"
+
+import (
+	"context"
+	"encoding/hex"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/libp2pgo/libp2pgo/core"
+)
+
+// A subscription keeps at most this many messages and bytes in its queue; the rest of its capacity waits on the Go side, where its overflow
+// policy works.
+const (
+	windowMessages = 256
+	windowBytes    = 1 << 20
+)
+
+//export go_topic_join
+func go_topic_join(id C.p2p_handle, name, options *C.char, queue C.p2p_handle, tag C.uint64_t, out *C.p2p_handle) (rc C.int) {
+	defer trap(&rc)
+	node, n, code := find[*core.Node](id, kindNode)
+	if code < 0 {
+		return code
+	}
+	o, err := core.ParseTopicOptions([]byte(text(options)))
+	if err != nil {
+		return fail(err)
+	}
+	if o.Validate && queue == 0 {
+		return failed(core.ErrInvalid, "queue: 0, but validate needs one")
+	}
+	h := newHandle(kindTopic, node)
+	src, code := newSource(h, queue, tag, windowMessages, windowBytes)
+	if code < 0 {
+		return code
+	}
+	inbox := core.Inbox[core.TopicEvent]{}
+	if src != nil {
+		messages := messageTexts{}
+		inbox = core.Inbox[core.TopicEvent]{
+			Deliver: func(e core.TopicEvent) { deliverTopicEvent(h, src, &messages, e) },
+			Dropped: src.dropped,
+			Closed:  src.closed,
+		}
+	}
+	t, err := n.Join(text(name), o, inbox)
+	if err == nil {
+		if err = h.open(t, func() {
+			src.stop()
+			t.Close()
+			src.free()
+		}); err != nil {
+			src.stop()
+			t.Close()
+		}
+	}
+	if err != nil {
+		src.free()
+		return fail(err)
+	}
+	*out = h.id
+	src.begin()
+	return 0
+}
+
+func deliverTopicEvent(topic *handle, src *source, messages *messageTexts, e core.TopicEvent) {
+	switch e.Type {
+	case core.TopicJoined:
+		src.deliver(C.p2p_event{_type: C.P2P_EVENT_TOPIC_JOINED}, e.Peer.String(), nil)
+	case core.TopicLeft:
+		src.deliver(C.p2p_event{_type: C.P2P_EVENT_TOPIC_LEFT}, e.Peer.String(), nil)
+	case core.TopicValidate:
+		token := newHandle(kindToken, topic)
+		if err := token.open(e.Verdict, nil); err != nil {
+			return
+		}
+		core.Go("verdict", func() { // the token ends with its answer, its time or its topic
+			select {
+			case <-e.Verdict.Expired:
+			case <-token.ctx.Done():
+			}
+			token.close()
+		})
+		r := messageEvent(C.P2P_EVENT_VALIDATE, e.Message)
+		r.object = C.uint64_t(token.id)
+		src.deliver(r, messages.text(e.Message), e.Message.Data)
+	}
+}
+
+func messageEvent(eventType C.int32_t, m *core.Message) C.p2p_event {
+	e := C.p2p_event{_type: eventType, value: C.int64_t(m.Seq)}
+	if m.Signed {
+		e.flags |= C.P2P_FLAG_SIGNED
+	}
+	if m.Local {
+		e.flags |= C.P2P_FLAG_LOCAL
+	}
+	return e
+}
+
+// messageTexts makes the texts of messages. The few peers of a topic come again and again, and a peer id's text costs more than all
+// the rest of an event, so it remembers them.
+type messageTexts struct {
+	peers map[peer.ID]string
+	buf   []byte
+}
+
+const peerTextsMax = 4096
+
+func (t *messageTexts) peer(id peer.ID) string {
+	s, ok := t.peers[id]
+	if !ok {
+		if t.peers == nil || len(t.peers) >= peerTextsMax {
+			t.peers = map[peer.ID]string{}
+		}
+		if id != "" {
+			s = id.String()
+		}
+		t.peers[id] = s
+	}
+	return s
+}
+
+func (t *messageTexts) text(m *core.Message) string {
+	b := append(t.buf[:0], t.peer(m.Author)...)
+	b = append(append(b, '\n'), t.peer(m.From)...)
+	b = hex.AppendEncode(append(b, '\n'), m.ID)
+	b = append(append(b, '\n'), m.Topic...)
+	t.buf = b
+	return string(b)
+}
+
+//export go_topic_publish
+func go_topic_publish(id C.p2p_handle, data *C.uint8_t, n C.size_t, minPeers C.int32_t, wait *C.struct_front_wait) (rc C.int) {
+	defer trap(&rc)
+	h, t, code := find[*core.Topic](id, kindTopic)
+	if code < 0 {
+		return code
+	}
+	message := copied(data, n) // pubsub keeps it
+	if wait.queue == 0 {
+		return run(h, wait, func(ctx context.Context) (outcome, error) {
+			peers, err := t.Publish(ctx, message, int(minPeers))
+			return outcome{value: int64(peers)}, err
+		}, func(o *outcome) C.int { return C.int(o.value) })
+	}
+	out, code := acquire(wait.queue)
+	if code < 0 {
+		return code
+	}
+	if !h.addPending() {
+		out.release()
+		return C.front_kind(id, C.int(kindTopic))
+	}
+	ctx, done := h.context(wait)
+	tag := wait.tag
+	ended := func() {
+		done()
+		out.release()
+		h.pending.Done()
+	}
+	err := t.Enqueue(ctx, message, int(minPeers), func(peers int, err error) {
+		complete(out, h.id, tag, ctx, &outcome{value: int64(peers)}, err)
+		ended()
+	})
+	if err != nil {
+		ended()
+		return fail(err)
+	}
+	return C.P2P_PENDING
+}
+
+//export go_topic_subscribe
+func go_topic_subscribe(id C.p2p_handle, options *C.char, queue C.p2p_handle, tag C.uint64_t, out *C.p2p_handle) (rc C.int) {
+	defer trap(&rc)
+	topic, t, code := find[*core.Topic](id, kindTopic)
+	if code < 0 {
+		return code
+	}
+	o, err := core.ParseSubscribeOptions([]byte(text(options)))
+	if err != nil {
+		return fail(err)
+	}
+	// The window in the queue is a part of the capacity, so that no more than capacity messages wait in all.
+	window := max(min(windowMessages, o.Capacity/2), 1)
+	o.Capacity = max(o.Capacity-window, 1)
+	h := newHandle(kindSubscription, topic)
+	src, code := newSource(h, queue, tag, window, windowBytes)
+	if code < 0 {
+		return code
+	}
+	if src == nil {
+		return failed(core.ErrInvalid, "queue: 0, but a subscription needs one")
+	}
+	messages := messageTexts{}
+	s, err := t.Subscribe(o, core.Inbox[*core.Message]{
+		Deliver: func(m *core.Message) { src.deliver(messageEvent(C.P2P_EVENT_MESSAGE, m), messages.text(m), m.Data) },
+		Dropped: src.dropped,
+		Closed:  src.closed,
+	})
+	if err == nil {
+		if err = h.open(s, func() {
+			src.stop()
+			s.Close()
+			src.free()
+		}); err != nil {
+			src.stop()
+			s.Close()
+		}
+	}
+	if err != nil {
+		src.free()
+		return fail(err)
+	}
+	*out = h.id
+	src.begin()
+	return 0
+}
+
+//export go_topic_peers
+func go_topic_peers(id C.p2p_handle, out **C.char) (rc C.int) {
+	defer trap(&rc)
+	_, t, code := find[*core.Topic](id, kindTopic)
+	if code < 0 {
+		return code
+	}
+	return putText(out, peerLines(t.Peers()))
+}
+
+//export go_answer
+func go_answer(id C.p2p_handle, verdict C.int) (rc C.int) {
+	defer trap(&rc)
+	h, v, code := find[*core.Verdict](id, kindToken)
+	if code < 0 {
+		return code
+	}
+	if err := v.Answer(map[C.int]core.Decision{
+		C.P2P_VERDICT_ACCEPT: core.Accept, C.P2P_VERDICT_REJECT: core.Reject, C.P2P_VERDICT_IGNORE: core.Ignore}[verdict]); err != nil {
+		return C.front_kind(h.id, C.int(kindToken))
+	}
+	h.close()
+	return 0
+}
