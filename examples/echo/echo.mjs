@@ -31,9 +31,14 @@ async function dial(address, text) {
   }
 }
 
+function fail(error) {
+  console.error(`echo: ${error.message}`)
+  process.exitCode = 1
+}
+
 const [command, address, text] = process.argv.slice(2)
-if (command === 'serve') await serve()
-else if (command === 'dial' && text !== undefined) await dial(address, text)
+if (command === 'serve') await serve().catch(fail)
+else if (command === 'dial' && text !== undefined) await dial(address, text).catch(fail)
 else {
   console.error('usage: echo.mjs serve | dial <address> <text>')
   process.exitCode = 2

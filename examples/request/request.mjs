@@ -13,7 +13,7 @@ async function serve() {
   node.onRequest(UPPER, (data) => data.toString().toUpperCase())
   node.onRequest(COUNT, async function* (data) {
     const n = Number(data.toString())
-    if (!Number.isInteger(n) || n < 0) throw new RequestError(400, `not a count: ${data}`)
+    if (!Number.isInteger(n) || n < 1) throw new RequestError(1, 'count: want a number above 0')
     for (let i = 1; i <= n; i++) yield String(i)
   })
   for (const address of node.addrs) console.log(address)
@@ -35,10 +35,15 @@ async function ask(address, kind, argument) {
   }
 }
 
+function fail(error) {
+  console.error(`request: ${error.message}`)
+  process.exitCode = 1
+}
+
 const [command, address, kind, argument] = process.argv.slice(2)
-if (command === 'serve') await serve()
+if (command === 'serve') await serve().catch(fail)
 else if (command === 'ask' && (kind === 'upper' || kind === 'count') && argument !== undefined) {
-  await ask(address, kind, argument)
+  await ask(address, kind, argument).catch(fail)
 } else {
   console.error('usage: request.mjs serve | ask <address> upper <text> | ask <address> count <n>')
   process.exitCode = 2

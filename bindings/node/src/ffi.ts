@@ -50,6 +50,7 @@ export const signatures = {
   p2p_key_peer_id: ['i32', 'bytes', 'size', 'out'],
 
   p2p_node_new: ['i32', 'u64', 'u64', 'u64', 'out', 'bytes'],
+  p2p_node_close: ['i32', 'u64', 'bytes'],
   p2p_node_id: ['i32', 'u64', 'out'],
   p2p_node_addresses: ['i32', 'u64', 'out'],
 

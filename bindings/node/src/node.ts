@@ -304,13 +304,18 @@ export class Node extends EventEmitter<NodeEvents> {
   }
 
   async #close(): Promise<void> {
-    for (const service of [...this.#services.values(), ...this.#requests.values()]) service.close()
+    for (const service of [...this.#services.values(), ...this.#requests.values()]) service.abandon()
     for (const topic of [...this.#topics.values()]) topic.close()
     for (const stream of [...this.#streams]) stream.destroy()
-    check(this.#queue.lib, this.#queue.lib.p2p_close(this.#handle))
-    // Calls that were waiting have completed with ERR_LIBP2P_CLOSED: their promises come first.
-    await new Promise((resolve) => setImmediate(resolve))
-    this.#queue.drain()
+    const { lib } = this.#queue
+    // Calls that were waiting complete with ERR_LIBP2P_CLOSED before this one does.
+    await call(
+      this.#queue,
+      this.#handle,
+      { timeout: Number.POSITIVE_INFINITY },
+      (request) => lib.p2p_node_close(this.#handle, request),
+      () => undefined,
+    )
     for (const flow of [...this.#flows]) flow.close()
     if (this.#held) this.#queue.release()
     this.#queue.remove(this.#tag)

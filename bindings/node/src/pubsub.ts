@@ -239,9 +239,10 @@ type Result = IteratorResult<Message, undefined>
 
 const END: Result = { value: undefined, done: true }
 
-/** Messages and bytes that one poll fetches ahead of the consumer. */
+/** Messages and bytes that one poll fetches ahead of the consumer, and bytes that its queue holds. */
 const AHEAD_EVENTS = 256
 const AHEAD_BYTES = 64 * 1024
+const QUEUE_BYTES = 4 * 1024 * 1024
 
 /**
  * A bounded flow of a topic's messages. It has a queue of its own that is polled only when the consumer wants more, so
@@ -274,7 +275,7 @@ export class Subscription implements AsyncIterableIterator<Message, undefined, u
     this.topic = name
     this.#queue = queue
     this.#onClose = onClose
-    this.#inbox = takeHandle((_, out) => lib.p2p_queue_new(AHEAD_BYTES, out))
+    this.#inbox = takeHandle((_, out) => lib.p2p_queue_new(QUEUE_BYTES, out))
     try {
       this.#handle = takeHandle((_, out) => lib.p2p_topic_subscribe(topic, document, this.#inbox, 1, out))
       this.#bell = doorbell(this.#inbox, () => this.#serve())

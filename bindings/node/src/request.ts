@@ -201,6 +201,13 @@ export class RequestService implements Source {
     if (this.#open.size === 0) this.#queue.remove(this.#tag)
   }
 
+  /** @internal The node is closing, and with it the requests that are open. */
+  abandon(): void {
+    this.close()
+    for (const context of this.#open.values()) context.cancel()
+    this.#queue.remove(this.#tag)
+  }
+
   /** @internal */
   onEvent(event: Records): void {
     if (event.type === EVENT.REQUEST_CANCELLED) {

@@ -64,6 +64,12 @@ export class StreamService implements Source {
     this.#onClose(this)
   }
 
+  /** @internal The node is closing; no event follows. */
+  abandon(): void {
+    this.close()
+    this.#queue.remove(this.#tag)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.close()
   }

@@ -87,8 +87,7 @@ export class Stream extends Duplex implements Source {
 
   #watch(mode: 'bytes' | 'messages', maxMessage: number): void {
     const { lib } = this.#queue
-    const window = Math.max(WINDOW, maxMessage)
-    const status = lib.p2p_stream_watch(this.#handle, this.#queue.handle, this.#tag, window, maxMessage)
+    const status = lib.p2p_stream_watch(this.#handle, this.#queue.handle, this.#tag, WINDOW, maxMessage)
     if (status < 0) this.destroy(lastError(lib, status))
     else this.#reading = mode
   }
@@ -221,7 +220,7 @@ export class Stream extends Duplex implements Source {
         this.#handle,
         bounds,
         (request) => lib.p2p_stream_read_message(this.#handle, max, null, null, request),
-        (event) => (event.status > 0 || event.value > 0 || event.dataLength > 0 ? event.data() : null),
+        (event) => (event.value > 0 ? event.data() : null),
       )
       if (message === null) this.#endReading()
       return message
@@ -240,7 +239,7 @@ export class Stream extends Duplex implements Source {
     this.#tellByPromise()
     this.#frames = new Frames(this, (bytes) => {
       this.#unreturned += bytes
-      if (this.#unreturned >= WINDOW / 2 || this.#frames?.idle) this.#returnCredit()
+      if (this.#unreturned >= WINDOW / 2) this.#returnCredit()
     })
     this.#watch('messages', max)
     return this.#frames
@@ -345,20 +344,15 @@ export class Stream extends Duplex implements Source {
 /** The messages of one stream, in order; bounded by the stream's credit. */
 class Frames implements AsyncIterableIterator<Buffer> {
   readonly #stream: Stream
-  readonly #consumed: (bytes: number) => void
+  readonly #consume: (bytes: number) => void
   readonly #messages: Buffer[] = []
   readonly #waiting: { resolve: (result: IteratorResult<Buffer>) => void; reject: (error: Error) => void }[] = []
   #ended = false
   #error: Error | undefined
 
-  constructor(stream: Stream, consumed: (bytes: number) => void) {
+  constructor(stream: Stream, consume: (bytes: number) => void) {
     this.#stream = stream
-    this.#consumed = consumed
-  }
-
-  /** Nothing is left to hand out, so the credit must not be kept. */
-  get idle(): boolean {
-    return this.#messages.length === 0
+    this.#consume = consume
   }
 
   push(message: Buffer): void {
@@ -367,8 +361,13 @@ class Frames implements AsyncIterableIterator<Buffer> {
       this.#messages.push(message)
       return
     }
-    this.#consumed(message.length)
+    this.#consumed(message)
     reader.resolve({ value: message, done: false })
+  }
+
+  // An empty message takes a byte of the credit too, or a peer could send them without end.
+  #consumed(message: Buffer): void {
+    this.#consume(Math.max(message.length, 1))
   }
 
   end(error?: Error): void {
@@ -384,7 +383,7 @@ class Frames implements AsyncIterableIterator<Buffer> {
   next(): Promise<IteratorResult<Buffer>> {
     const message = this.#messages.shift()
     if (message) {
-      this.#consumed(message.length)
+      this.#consumed(message)
       return Promise.resolve({ value: message, done: false })
     }
     if (this.#ended) {

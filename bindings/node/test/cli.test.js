@@ -1,0 +1,67 @@
+// The command line.
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdtemp, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { startNode } from './helpers.js'
+
+const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
+
+function run(...args) {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [cli, ...args], { timeout: 20_000 }, (error, stdout, stderr) => {
+      resolve({ code: error?.code ?? 0, stdout, stderr })
+    })
+  })
+}
+
+test('version', async () => {
+  assert.match((await run('version')).stdout, /^\d+\.\d+\.\d+\n$/)
+  const facts = JSON.parse((await run('version', '--json')).stdout)
+  assert.equal(facts.abi, 1)
+})
+
+test('key new makes a key that only we can read, id reads it, and it is never overwritten', async () => {
+  const file = join(await mkdtemp(join(tmpdir(), 'libp2pgo-')), 'key')
+  const made = await run('key', 'new', file)
+  assert.match(made.stdout, /^12D3KooW\w+\n$/)
+  assert.equal((await stat(file)).mode & 0o777, 0o600)
+  assert.equal((await run('id', file)).stdout, made.stdout)
+  assert.equal(JSON.parse((await run('id', file, '--json')).stdout).peer, made.stdout.trim())
+  const again = await run('key', 'new', file)
+  assert.equal(again.code, 1)
+  assert.match(again.stderr, /EEXIST/)
+})
+
+test('ping measures', async (t) => {
+  const node = await startNode(t)
+  const { code, stdout, stderr } = await run('ping', node.addrs[0], '--count', '2', '--json')
+  assert.equal(code, 0, stderr)
+  const lines = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  assert.equal(lines.length, 2)
+  for (const { peer, ms } of lines) {
+    assert.equal(peer, node.peerId)
+    assert.ok(ms > 0)
+  }
+})
+
+test('wrong use is explained', async () => {
+  for (const args of [['nonsense'], ['id'], ['--nonsense'], ['ping', 'x', '--count', '0']]) {
+    const { code, stderr } = await run(...args)
+    assert.equal(code, 2, args.join(' '))
+    assert.match(stderr, /usage/)
+  }
+  assert.match((await run('--help')).stdout, /^usage/)
+})
+
+test('an address that is none is an error', async () => {
+  const { code, stderr } = await run('ping', 'nowhere')
+  assert.equal(code, 1)
+  assert.match(stderr, /^libp2pgo: .*nowhere/)
+})

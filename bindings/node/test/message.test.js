@@ -1,0 +1,154 @@
+// Framed messages on a stream.
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { after, test } from 'node:test'
+import { assertNoHandles, collect, next, openPair, within } from './helpers.js'
+
+after(assertNoHandles)
+
+test('messages keep their borders, the empty one too, and end with null', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  const messages = ['one', '', 'three', 'x'.repeat(100_000)]
+  for (const message of messages) await ours.writeMessage(message)
+  ours.end()
+  const got = []
+  for (let m = await theirs.readMessage(); m !== null; m = await theirs.readMessage()) got.push(m.toString())
+  assert.deepEqual(got, messages)
+  assert.equal(await theirs.readMessage(), null)
+})
+
+test('frames() iterates over messages', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  const messages = Array.from({ length: 2000 }, (_, i) => randomBytes(i % 300))
+  const writing = (async () => {
+    for (const message of messages) await ours.writeMessage(message)
+    ours.end()
+  })()
+  const got = []
+  for await (const message of theirs.frames()) got.push(message)
+  await writing
+  assert.ok(Buffer.concat(got).equals(Buffer.concat(messages)))
+  assert.deepEqual(
+    got.map(({ length }) => length),
+    messages.map(({ length }) => length),
+  )
+})
+
+test('frames larger than the default credit pass', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  const message = randomBytes(900_000)
+  for (let i = 0; i < 4; i++) ours.writeMessage(message)
+  ours.end()
+  let count = 0
+  for await (const got of theirs.frames()) {
+    assert.ok(got.equals(message))
+    count++
+  }
+  assert.equal(count, 4)
+})
+
+test('a slow reader of frames holds the writer back', async (t) => {
+  const { ours, theirs } = await openPair(t, '/test/1', { yamux: { window_bytes: 262_144 } })
+  const frames = theirs.frames()
+  const message = Buffer.alloc(10_000)
+  let written = 0
+  let held = false
+  while (!held && written < 20_000) {
+    written++
+    held = await Promise.race([
+      ours.writeMessage(message).then(() => false),
+      new Promise((resolve) => setTimeout(() => resolve(true), 500)),
+    ])
+  }
+  assert.ok(held, 'the writer was never held back')
+  ours.end()
+  let read = 0
+  for await (const got of frames) {
+    assert.equal(got.length, message.length)
+    read++
+  }
+  assert.equal(read, written)
+})
+
+for (const mode of ['readMessage', 'frames']) {
+  test(`${mode}: a message over the limit is an error, the connection lives on`, async (t) => {
+    const { a, b, ours, theirs } = await openPair(t)
+    ours.on('error', () => {})
+    await ours.writeMessage('x'.repeat(101))
+    const read = mode === 'frames' ? theirs.frames({ max: 100 }).next() : theirs.readMessage({ max: 100 })
+    await assert.rejects(within(read, 'the rejection'), { name: 'TooBigError', code: 'ERR_LIBP2P_TOO_BIG' })
+    assert.ok((await a.ping(b.peerId)) > 0)
+  })
+
+  test(`${mode}: a reset is told`, async (t) => {
+    const { ours, theirs } = await openPair(t)
+    const read = mode === 'frames' ? theirs.frames().next() : theirs.readMessage()
+    const rejected = assert.rejects(read, { code: 'ERR_LIBP2P_RESET', reason: 9 })
+    ours.reset(9)
+    await within(rejected, 'the rejection')
+  })
+}
+
+test('an aborted read loses nothing', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  const abort = new AbortController()
+  const read = theirs.readMessage({ signal: abort.signal })
+  abort.abort(new Error('later'))
+  await assert.rejects(read, { message: 'later' })
+  await assert.rejects(theirs.readMessage({ timeout: 20 }), { code: 'ERR_LIBP2P_TIMEOUT' })
+  await ours.writeMessage('here')
+  assert.equal((await within(theirs.readMessage(), 'the message')).toString(), 'here')
+})
+
+test('bytes and messages on one stream go out in the order of the calls', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  ours.write('ab')
+  ours.writeMessage('cd')
+  ours.end('ef')
+  assert.equal((await collect(theirs)).toString(), 'ab\x02cdef')
+})
+
+test('a stream is read in one way', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  theirs.resume()
+  await assert.rejects(theirs.readMessage(), { code: 'ERR_LIBP2P_STATE' })
+  assert.throws(() => theirs.frames(), { code: 'ERR_LIBP2P_STATE' })
+  assert.throws(() => theirs.detach(), { code: 'ERR_LIBP2P_STATE' })
+  ours.frames()
+  assert.throws(() => ours.frames(), { code: 'ERR_LIBP2P_STATE' })
+})
+
+test('a message to a peer that reset fails its promise and no more', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  theirs.reset(1)
+  await assert.rejects(
+    within(
+      (async () => {
+        for (;;) {
+          await ours.writeMessage('x')
+          await new Promise((resolve) => setTimeout(resolve, 5))
+        }
+      })(),
+      'the rejection',
+    ),
+    (error) => error.code === 'ERR_LIBP2P_RESET' || error.code === 'ERR_STREAM_DESTROYED',
+  )
+})
+
+test('detach() gives a socket that ends, half-closes and tells a reset', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  const socket = theirs.detach()
+  ours.end('question')
+  assert.equal((await collect(socket.iterator({ destroyOnReturn: false }))).toString(), 'question')
+  socket.end('answer')
+  assert.equal((await within(collect(ours), 'the answer')).toString(), 'answer')
+
+  const again = await openPair(t)
+  const other = again.theirs.detach()
+  other.resume()
+  const failed = next(other, 'error')
+  again.ours.reset(5)
+  const error = await failed
+  assert.equal(error.code, 'ERR_LIBP2P_RESET')
+  assert.equal(error.reason, 5)
+})

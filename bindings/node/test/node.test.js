@@ -1,0 +1,301 @@
+// A node's life, its peers and its events.
+import assert from 'node:assert/strict'
+import { mkdtemp, stat, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { inspect } from 'node:util'
+import { createKey, createNode, DialError, Libp2pError, peerIdOfKey } from 'libp2pgo'
+import { assertNoHandles, next, startNode, startPair, until, within } from './helpers.js'
+
+after(assertNoHandles)
+
+test('a node has an id and addresses that end in it', async (t) => {
+  const node = await startNode(t)
+  assert.match(node.peerId, /^12D3KooW/)
+  assert.equal(node.addrs.length, 1)
+  assert.match(node.addrs[0], new RegExp(`^/ip4/127\\.0\\.0\\.1/tcp/\\d+/p2p/${node.peerId}$`))
+  assert.equal(inspect(node), `Node { peerId: '${node.peerId}', state: 'running' }`)
+})
+
+test('close frees the port, and can be called again', async () => {
+  const node = await createNode({ listen: ['/ip4/127.0.0.1/tcp/0'] })
+  const port = Number(/tcp\/(\d+)/.exec(node.addrs[0])[1])
+  await Promise.all([node.close(), node.close()])
+  await node.close()
+  const server = createServer().listen(port, '127.0.0.1')
+  await next(server, 'listening')
+  server.close()
+  assert.throws(() => node.addrs, { code: 'ERR_LIBP2P_HANDLE' })
+  await assert.rejects(node.connect('/ip4/127.0.0.1/tcp/1/p2p/12D3KooWLp2ir87w3yXq8Hgz7Wt9gQXbFkmQrdMDzSyPo9LkdSwh'), {
+    code: 'ERR_LIBP2P_CLOSED',
+  })
+})
+
+test('Symbol.asyncDispose closes', async () => {
+  const node = await createNode({ listen: [] })
+  await node[Symbol.asyncDispose]()
+  assert.match(inspect(node), /closed/)
+})
+
+test('closing tells calls that wait', async (t) => {
+  const node = await createNode({ listen: [] })
+  const { port } = await silentServer(t)
+  const call = node.connect(`/ip4/127.0.0.1/tcp/${port}/p2p/12D3KooWLp2ir87w3yXq8Hgz7Wt9gQXbFkmQrdMDzSyPo9LkdSwh`)
+  const rejected = assert.rejects(call, { code: 'ERR_LIBP2P_CLOSED' })
+  await node.close()
+  await within(rejected, 'the rejection')
+})
+
+/** A TCP server that accepts and never says a word. */
+async function silentServer(t) {
+  const sockets = new Set()
+  const server = createServer((socket) => sockets.add(socket.on('error', () => {}))).listen(0, '127.0.0.1')
+  t.after(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  await next(server, 'listening')
+  return server.address()
+}
+
+test('an identity comes from bytes, and from a file that is made for it', async (t) => {
+  const key = createKey()
+  const node = await startNode(t, { identity: key })
+  assert.equal(node.peerId, peerIdOfKey(key))
+
+  const file = join(await mkdtemp(join(tmpdir(), 'libp2pgo-')), 'node.key')
+  const first = await createNode({ listen: [], identity: file })
+  await first.close()
+  assert.equal((await stat(file)).mode & 0o777, 0o600)
+  const second = await startNode(t, { listen: [], identity: { file } })
+  assert.equal(second.peerId, first.peerId)
+})
+
+for (const type of ['ed25519', 'secp256k1', 'ecdsa', 'rsa']) {
+  test(`a key of type ${type} makes a node`, async (t) => {
+    const key = createKey(type)
+    const node = await startNode(t, { listen: [], identity: new Uint8Array(key) })
+    assert.equal(node.peerId, peerIdOfKey(key))
+  })
+}
+
+test('a key file that others can read is refused', async () => {
+  const file = join(await mkdtemp(join(tmpdir(), 'libp2pgo-')), 'node.key')
+  await writeFile(file, createKey(), { mode: 0o644 })
+  await assert.rejects(createNode({ listen: [], identity: file }), (error) => {
+    assert.equal(error.code, 'ERR_LIBP2P_PERMISSION')
+    assert.ok(error.message.includes(file), error.message)
+    return true
+  })
+})
+
+test('an option that is wrong is an error with its path', async () => {
+  await assert.rejects(createNode({ listen: [], pubsub: { degree: 8 } }), {
+    name: 'ConfigError',
+    code: 'ERR_LIBP2P_CONFIG',
+    path: 'pubsub.degree',
+  })
+  await assert.rejects(createNode({ listen: [], pubsub: { d: 'eight' } }), {
+    code: 'ERR_LIBP2P_CONFIG',
+    path: 'pubsub.d',
+  })
+  await assert.rejects(createNode(7), { code: 'ERR_LIBP2P_INVALID' })
+  await assert.rejects(createNode({ identity: { key: 'text' } }), {
+    code: 'ERR_LIBP2P_INVALID',
+    message: /identity\.key/,
+  })
+})
+
+test('a private network keeps strangers out', async (t) => {
+  const key = Buffer.alloc(32, 7)
+  const a = await startNode(t, { private_network: key })
+  const b = await startNode(t, { private_network: { key } })
+  const stranger = await startNode(t, { listen: [] })
+  assert.equal(await a.connect(b.addrs), b.peerId)
+  await assert.rejects(stranger.connect(a.addrs, { timeout: 5000 }), Libp2pError)
+  await assert.rejects(createNode({ private_network: key, listen: ['/ip4/127.0.0.1/udp/0/quic-v1'] }), {
+    code: 'ERR_LIBP2P_CONFIG',
+  })
+})
+
+test('a port that is taken is an error with the address', async (t) => {
+  const node = await startNode(t)
+  const address = node.addrs[0].replace(/\/p2p\/.*/, '')
+  await assert.rejects(createNode({ listen: [address] }), (error) => {
+    assert.equal(error.code, 'ERR_LIBP2P_LISTEN')
+    assert.ok(error.message.includes(address), error.message)
+    return true
+  })
+})
+
+test('a start can be aborted', async () => {
+  await assert.rejects(createNode({ signal: AbortSignal.abort(new Error('never mind')) }), { message: 'never mind' })
+  const abort = new AbortController()
+  const start = createNode({ listen: [], signal: abort.signal })
+  abort.abort(new Error('changed my mind'))
+  await assert.rejects(start, { message: 'changed my mind' })
+  await until(() => nothingLeft(), 'the aborted node to be gone')
+})
+
+function nothingLeft() {
+  try {
+    assertNoHandles()
+    return true
+  } catch {
+    return false
+  }
+}
+
+test('connect, ping, peers and peerInfo agree; disconnect ends it', async (t) => {
+  const a = await startNode(t)
+  const b = await startNode(t)
+  assert.equal(await a.connect(b.addrs[0]), b.peerId)
+  assert.equal(await a.connect(b.peerId), b.peerId)
+  assert.deepEqual(a.peers(), [b.peerId])
+  const ms = await a.ping(b.peerId)
+  assert.ok(ms > 0 && ms < 5000, `${ms} ms`)
+  const info = a.peerInfo(b.peerId)
+  assert.equal(info.id, b.peerId)
+  assert.equal(info.connected, true)
+  assert.equal(info.connections.length, 1)
+  assert.equal(info.connections[0].direction, 'outbound')
+  assert.deepEqual(
+    a.peerInfo().map(({ id }) => id),
+    [b.peerId],
+  )
+  const gone = next(b, 'peer:disconnect')
+  a.disconnect(b.peerId)
+  assert.equal((await gone).peer, a.peerId)
+  assert.deepEqual(a.peers(), [])
+})
+
+test('peers and addresses may be objects with a text form', async (t) => {
+  const a = await startNode(t)
+  const b = await startNode(t)
+  const address = { toString: () => b.addrs[0] }
+  assert.equal(await a.connect(address), b.peerId)
+  assert.ok((await a.ping({ toString: () => b.peerId })) > 0)
+  await assert.rejects(a.connect({}), { code: 'ERR_LIBP2P_INVALID' })
+  await assert.rejects(a.connect('/ip4/127.0.0.1/tcp/1\0/p2p'), { code: 'ERR_LIBP2P_INVALID' })
+})
+
+test('both sides hear of a connection', async (t) => {
+  const a = await startNode(t)
+  const b = await startNode(t)
+  const connected = next(b, 'peer:connect')
+  const outbound = next(a, 'peer:connect')
+  await a.connect(b.addrs)
+  const event = await connected
+  assert.equal(event.peer, a.peerId)
+  assert.equal(event.inbound, true)
+  assert.equal(event.relayed, false)
+  assert.equal((await outbound).inbound, false)
+})
+
+test('events() iterates until the node closes', async () => {
+  const a = await createNode({ listen: [] })
+  const b = await createNode({ listen: ['/ip4/127.0.0.1/tcp/0'] })
+  const seen = []
+  const reading = (async () => {
+    for await (const event of b.events()) seen.push(event)
+  })()
+  await a.connect(b.addrs)
+  await until(() => seen.some(({ type, peer }) => type === 'peer:connect' && peer === a.peerId), 'peer:connect')
+  await a.close()
+  await until(() => seen.some(({ type }) => type === 'peer:disconnect'), 'peer:disconnect')
+  await b.close()
+  await within(reading, 'the end of events()')
+})
+
+test('events() ends when its signal aborts', async (t) => {
+  const node = await startNode(t, { listen: [] })
+  const abort = new AbortController()
+  const reading = (async () => {
+    for await (const _ of node.events({ signal: abort.signal }));
+  })()
+  abort.abort()
+  await within(reading, 'the end of events()')
+})
+
+test('dialling nobody lists every address and why', async (t) => {
+  const node = await startNode(t, { listen: [] })
+  const peer = '12D3KooWLp2ir87w3yXq8Hgz7Wt9gQXbFkmQrdMDzSyPo9LkdSwh'
+  await assert.rejects(
+    node.connect([`/ip4/127.0.0.1/tcp/1/p2p/${peer}`, `/ip4/127.0.0.1/tcp/2/p2p/${peer}`]),
+    (error) => {
+      assert.ok(error instanceof DialError)
+      assert.equal(error.code, 'ERR_LIBP2P_DIAL')
+      assert.deepEqual(error.attempts.map(({ address }) => address).sort(), [
+        '/ip4/127.0.0.1/tcp/1',
+        '/ip4/127.0.0.1/tcp/2',
+      ])
+      for (const { reason } of error.attempts) assert.match(reason, /refused/)
+      return true
+    },
+  )
+})
+
+test('dialling the wrong peer is a security error', async (t) => {
+  const [a, b] = [await startNode(t, { listen: [] }), await startNode(t)]
+  const wrong = peerIdOfKey(createKey())
+  await assert.rejects(a.connect(b.addrs[0].replace(b.peerId, wrong)), { code: 'ERR_LIBP2P_SECURITY' })
+})
+
+test('a peer that hangs in the handshake is given up in time', async (t) => {
+  const node = await startNode(t, { listen: [] })
+  const { port } = await silentServer(t)
+  const address = `/ip4/127.0.0.1/tcp/${port}/p2p/12D3KooWLp2ir87w3yXq8Hgz7Wt9gQXbFkmQrdMDzSyPo9LkdSwh`
+  await assert.rejects(within(node.connect(address, { timeout: 300 }), 'the rejection'), { code: 'ERR_LIBP2P_TIMEOUT' })
+  const abort = new AbortController()
+  const call = node.connect(address, { signal: abort.signal })
+  abort.abort(new Error('enough'))
+  await assert.rejects(within(call, 'the rejection'), { message: 'enough' })
+})
+
+test('a timeout that is no time is refused', async (t) => {
+  const node = await startNode(t, { listen: [] })
+  for (const timeout of [0, -1, 1.5, Number.NaN, '5']) {
+    await assert.rejects(node.ping(node.peerId, { timeout }), { code: 'ERR_LIBP2P_INVALID' })
+  }
+})
+
+test('keep connects again after a loss, release ends it', async (t) => {
+  const a = await startNode(t, { keep: { retry_min_ms: 10, retry_max_ms: 50 } })
+  const key = createKey()
+  const first = await createNode({ identity: key, listen: ['/ip4/127.0.0.1/tcp/0'] })
+  const listen = [first.addrs[0].replace(/\/p2p\/.*/, '')]
+  const connected = next(a, 'peer:connect')
+  a.keep(first.addrs)
+  await connected
+  const unreachable = next(a, 'peer:reconnect-failure')
+  await first.close()
+  const { error, retryMs } = await unreachable
+  assert.ok(error instanceof Libp2pError)
+  assert.ok(retryMs > 0)
+  const again = next(a, 'peer:connect')
+  const second = await createNode({ identity: key, listen })
+  await again
+  a.release(second.peerId)
+  assert.throws(() => a.release(second.peerId), { code: 'ERR_LIBP2P_NOT_FOUND' })
+  await second.close()
+})
+
+test('info names the node', async (t) => {
+  const [a] = await startPair(t)
+  assert.equal(typeof a.info(), 'object')
+})
+
+for (const listen of [
+  '/ip4/127.0.0.1/udp/0/quic-v1',
+  '/ip4/127.0.0.1/tcp/0/ws',
+  '/ip4/127.0.0.1/udp/0/quic-v1/webtransport',
+]) {
+  test(`nodes meet over ${listen}`, async (t) => {
+    const a = await startNode(t, { listen: [] })
+    const b = await startNode(t, { listen: [listen] })
+    assert.equal(await a.connect(b.addrs), b.peerId)
+    assert.ok((await a.ping(b.peerId)) > 0)
+  })
+}
