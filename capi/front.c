@@ -41,11 +41,11 @@ int front_kind(p2p_handle handle, int kind)
     static const char *const names[16] = {"none",    "queue",    "config",  "node",  "service",     "stream",
                                           "exchange", "request", "topic", "subscription", "token"};
     const char *is = names[handle & 15U];
-    const char *wanted = names[kind & 15] ? names[kind & 15] : "handle";
+    const char *wanted = kind > 0 && kind < 16 && names[kind] ? names[kind] : "handle";
 
     if (!is || (handle & 15U) == 0 || handle >> 4 < FIRST_ID || handle >> 53)
         return error_fmt(P2P_E_HANDLE, "%" PRIu64 " is no handle, expected a %s", handle, wanted);
-    if ((int)(handle & 15U) != kind)
+    if (kind != 0 && (int)(handle & 15U) != kind)
         return error_fmt(P2P_E_KIND, "handle %" PRIu64 " is a %s, expected a %s", handle, is, wanted);
     return error_fmt(P2P_E_HANDLE, "%s %" PRIu64 " is closed or never was", is, handle);
 }

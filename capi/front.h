@@ -28,7 +28,7 @@ int front_null(const char *name);
 int front_length(const char *name, size_t len);
 int front_wait(const p2p_call *call, struct front_wait *wait);
 
-/* front_kind sets and returns the error for a handle that is not one of kind. */
+/* front_kind sets and returns the error for a handle that is not an open one of kind, 0: of any. */
 int front_kind(p2p_handle handle, int kind);
 
 #define ENTER()                                \

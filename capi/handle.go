@@ -176,7 +176,7 @@ func go_close(id C.p2p_handle) (rc C.int) {
 	case ok:
 		v.(*handle).close()
 	case !wasIssued(id):
-		return C.front_kind(id, C.int(id&15))
+		return C.front_kind(id, 0)
 	}
 	return 0
 }
@@ -185,7 +185,7 @@ func go_close(id C.p2p_handle) (rc C.int) {
 func go_kind(id C.p2p_handle) (rc C.int) {
 	defer trap(&rc)
 	if _, ok := handles.Load(id); !ok {
-		return C.front_kind(id, C.int(id&15))
+		return C.front_kind(id, 0)
 	}
 	return C.int(id & 15)
 }
@@ -195,7 +195,7 @@ func go_parent(id C.p2p_handle, out *C.p2p_handle) (rc C.int) {
 	defer trap(&rc)
 	v, ok := handles.Load(id)
 	if !ok {
-		return C.front_kind(id, C.int(id&15))
+		return C.front_kind(id, 0)
 	}
 	if p := v.(*handle).parent; p != nil {
 		*out = p.id
@@ -208,7 +208,7 @@ func go_info(id C.p2p_handle, out **C.char) (rc C.int) {
 	defer trap(&rc)
 	v, ok := handles.Load(id)
 	if !ok {
-		return C.front_kind(id, C.int(id&15))
+		return C.front_kind(id, 0)
 	}
 	if o, ok := v.(*handle).object.(interface{ Info() any }); ok {
 		return putJSON(out, o.Info())
@@ -223,7 +223,7 @@ func go_cancel(id C.p2p_handle, tag C.uint64_t) (rc C.int) {
 	defer trap(&rc)
 	v, ok := handles.Load(id)
 	if !ok {
-		return C.front_kind(id, C.int(id&15))
+		return C.front_kind(id, 0)
 	}
 	h := v.(*handle)
 	h.mu.Lock()
