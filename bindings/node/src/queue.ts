@@ -112,18 +112,22 @@ export class Queue {
     if (this.#draining || current !== this) return
     this.#draining = true
     try {
-      for (let polls = 0; polls < MAX_POLLS; polls++) {
-        const n = this.#records.poll(this.lib, this.handle)
-        if (n === 0) return
-        check(this.lib, n)
-        for (let i = 0; i < n; i++) this.#dispatch(i)
-      }
-      // The bell does not ring again before the queue was seen empty.
-      setImmediate(() => this.drain())
+      this.#drain()
     } finally {
       this.#draining = false
     }
     this.#closeIfUnused()
+  }
+
+  #drain(): void {
+    for (let polls = 0; polls < MAX_POLLS; polls++) {
+      const n = this.#records.poll(this.lib, this.handle)
+      if (n === 0) return
+      check(this.lib, n)
+      for (let i = 0; i < n; i++) this.#dispatch(i)
+    }
+    // The bell does not ring again before the queue was seen empty.
+    setImmediate(() => this.drain())
   }
 
   #dispatch(index: number): void {
