@@ -1,0 +1,83 @@
+/* Every case of tests/cases in C: the call fails with the code, its words name the thing, nothing stays open. */
+#include "support.h"
+
+#include "cases.h" /* made by cases.py */
+
+static p2p_handle node, queue, topic;
+
+/* Makes the call of a case and returns its result. */
+static int call(const struct bad_input *c, p2p_handle config)
+{
+    const p2p_call patience = within(5000);
+    char *text;
+    uint8_t *block;
+    size_t len;
+    int64_t number;
+    p2p_handle handle;
+#define IS(name) (strcmp(c->call, name) == 0)
+    if (IS("p2p_config_new")) return p2p_config_new(c->json, &handle);
+    if (IS("p2p_config_set")) return p2p_config_set(config, c->path, c->value);
+    if (IS("p2p_config_get")) return p2p_config_get(config, c->path, &text);
+    if (IS("p2p_config_set_secret")) return p2p_config_set_secret(config, c->path, c->bytes, c->len);
+    if (IS("p2p_key_new")) return p2p_key_new(c->type, &block, &len);
+    if (IS("p2p_key_peer_id")) return p2p_key_peer_id(c->bytes, c->len, &text);
+    if (IS("p2p_peer_connect")) return p2p_peer_connect(node, c->addresses, &text, &patience);
+    if (IS("p2p_peer_keep")) return p2p_peer_keep(node, c->addresses);
+    if (IS("p2p_peer_disconnect")) return p2p_peer_disconnect(node, c->peer);
+    if (IS("p2p_peer_info")) return p2p_peer_info(node, c->peer, &text);
+    if (IS("p2p_peer_release")) return p2p_peer_release(node, c->peer);
+    if (IS("p2p_peer_ping")) return p2p_peer_ping(node, c->peer, &number, &patience);
+    if (IS("p2p_stream_open")) return p2p_stream_open(node, c->peer, c->protocols, c->options, &handle, &patience);
+    if (IS("p2p_stream_serve")) return p2p_stream_serve(node, c->protocols, c->options, queue, 0, &handle);
+    if (IS("p2p_request_send")) return p2p_request_send(node, c->peer, c->protocol, NULL, 0, c->options, &block, &len, &patience);
+    if (IS("p2p_request_open")) return p2p_request_open(node, c->peer, c->protocol, NULL, 0, c->options, &handle, &patience);
+    if (IS("p2p_request_serve")) return p2p_request_serve(node, c->protocol, c->options, queue, 0, &handle);
+    if (IS("p2p_topic_join")) return p2p_topic_join(node, c->name, c->options, queue, 0, &handle);
+    if (IS("p2p_topic_subscribe")) return p2p_topic_subscribe(topic, c->options, queue, 0, &handle);
+    if (IS("p2p_node_new")) {
+        GOOD(p2p_config_new(c->json, &handle));
+        const int result = p2p_node_new(handle, 0, 0, &node, &patience);
+        GOOD(p2p_close(handle));
+        return result;
+    }
+    FAIL("%s: no such call here: %s", c->title, c->call);
+}
+
+/* Reports every case that is wrong, not the first alone. */
+static int wrong(const struct bad_input *c)
+{
+    p2p_handle config;
+    GOOD(p2p_config_new(NULL, &config));
+    const int64_t before = p2p_live_handles(0);
+    const p2p_handle kept = node;
+    const int result = call(c, config);
+    const char *why = NULL, *words = p2p_last_error();
+    char missing[256];
+    node = kept;
+    if (result != c->code) why = "code";
+    for (int i = 0; i < 3 && c->words[i] && !why; i++)
+        if (!strstr(words, c->words[i])) {
+            snprintf(missing, sizeof missing, "not in the words: %s", c->words[i]);
+            why = missing;
+        }
+    if (!why && !*words) why = "no words";
+    if (!why && strchr(words, '\n')) why = "words of several lines";
+    if (!why && p2p_live_handles(0) != before) why = "a handle stays";
+    if (why) printf("# %s: %s (wanted %s; got %d %s: %s)\n", c->title, why, p2p_error_name(c->code), result, p2p_error_name(result), words);
+    GOOD(p2p_close(config));
+    return why != NULL;
+}
+
+TEST(cases__each_bad_input_gives_its_code_and_words)
+{
+    const size_t count = sizeof bad_inputs / sizeof *bad_inputs;
+    size_t failed = 0;
+    queue = new_queue();
+    node = new_node(NULL, "\"keep\": {\"retry_min_ms\": 10}");
+    GOOD(p2p_topic_join(node, "cases-subscribe", NULL, queue, 0, &topic));
+    for (size_t i = 0; i < count; i++) failed += (size_t)wrong(&bad_inputs[i]);
+    GOOD(p2p_close(node));
+    GOOD(p2p_close(queue));
+    printf("# %zu cases\n", count);
+    EQUAL(failed, 0);
+}
