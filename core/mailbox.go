@@ -37,15 +37,15 @@ type mailbox[T any] struct {
 	discard  func(T) // called for every item that is not delivered; may be nil; must not block
 
 	mu        sync.Mutex
-	ring      []letter[T] // guarded by mu; the waiting letters are ring[head], ring[head+1], ... modulo its length
-	head      int         // guarded by mu
-	count     int         // guarded by mu
-	bytes     int64       // guarded by mu
-	gap       uint64      // guarded by mu; items lost after the last waiting letter and not announced yet
-	delivered uint64      // guarded by mu
-	dropped   uint64      // guarded by mu
-	closed    bool        // guarded by mu
-	err       error       // guarded by mu; for Inbox.Closed
+	ring      []letter[T]   // guarded by mu; the waiting letters are ring[head], ring[head+1], ... modulo its length
+	head      int           // guarded by mu
+	count     int           // guarded by mu
+	bytes     int64         // guarded by mu
+	gap       uint64        // guarded by mu; items lost after the last waiting letter and not announced yet
+	delivered uint64        // guarded by mu
+	dropped   uint64        // guarded by mu
+	closed    bool          // guarded by mu
+	err       error         // guarded by mu; for Inbox.Closed
 	space     chan struct{} // guarded by mu; non-nil while a putter waits for room, closed when there is some
 
 	wake   chan struct{} // capacity 1: there is work for the delivering goroutine
