@@ -1,0 +1,97 @@
+// The options' types against the library's schema: the same keys, the same values. The compiler compares them.
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { configSchema } from 'libp2pgo'
+
+const folder = fileURLToPath(new URL('..', import.meta.url))
+
+// What travels beside the document, or has another shape here, by path.
+const beside = {
+  node: ['signal'],
+  'node.identity': ['key'],
+  'node.private_network': ['key'],
+  stream_open: ['signal', 'timeout'],
+  request: ['signal', 'timeout'],
+}
+const ours = { 'topic.validate': '((message: never) => unknown)' }
+
+const types = {
+  node: ['options', 'NodeOptions'],
+  stream_serve: ['service', 'ServeOptions'],
+  stream_open: ['node', 'OpenOptions'],
+  request: ['request', 'RequestOptions'],
+  request_serve: ['request', 'ServeRequestOptions'],
+  topic: ['pubsub', 'TopicOptions'],
+  subscription: ['pubsub', 'SubscribeOptions'],
+}
+
+function leaf(schema) {
+  const type = [schema.type].flat().find((name) => name !== 'null')
+  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(' | ')
+  if (type === 'array') return `readonly (${leaf(schema.items)})[]`
+  return { integer: 'number', number: 'number', string: 'string', boolean: 'boolean' }[type]
+}
+
+/** Statements that compile only if the type at a path is what the schema says. */
+function claims(schema, type, path) {
+  const keys = [...Object.keys(schema.properties), ...(beside[path] ?? [])]
+    .map((key) => JSON.stringify(key))
+    .join(' | ')
+  const lines = [`same<keyof ${type}, ${keys}>(true) // ${path}`]
+  for (const [key, property] of Object.entries(schema.properties)) {
+    const inner = `Plain<${type}['${key}']>`
+    const name = `${path}.${key}`
+    if (property.properties) lines.push(...claims(property, `Group<${inner}>`, name))
+    else lines.push(`takes<${inner}>(null as unknown as ${ours[name] ?? leaf(property)}) // ${name}`)
+  }
+  return lines
+}
+
+test('the types of options have the keys and values of the schema', () => {
+  const { $defs } = configSchema()
+  assert.deepEqual(Object.keys($defs), Object.keys(types))
+  const lines = Object.values(types).map(
+    ([module, name]) => `import type { ${name} } from ${JSON.stringify(join(folder, 'dist', `${module}.js`))}`,
+  )
+  lines.push(
+    'type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false',
+    'function same<A, B>(_: Equal<A, B>): void {}',
+    'function takes<T>(_: T): void {}',
+    'type Plain<T> = Exclude<T, null | undefined>',
+    // Of "a path, bytes or details" the details are compared.
+    'type Group<T> = Exclude<T, string | Uint8Array>',
+    'same<1, 1>(true)',
+    'takes<1>(1)',
+  )
+  for (const [name, schema] of Object.entries($defs)) lines.push(...claims(schema, types[name][1], name))
+  const work = mkdtempSync(join(tmpdir(), 'libp2pgo-'))
+  writeFileSync(join(work, 'claims.ts'), lines.join('\n'))
+  writeFileSync(
+    join(work, 'tsconfig.json'),
+    JSON.stringify({
+      extends: join(folder, 'tsconfig.json'),
+      compilerOptions: {
+        noEmit: true,
+        rootDir: '/',
+        noUnusedLocals: false,
+        noUnusedParameters: false,
+        types: ['node'],
+        typeRoots: [join(folder, 'node_modules', '@types')],
+      },
+      files: ['claims.ts'],
+      include: [],
+    }),
+  )
+  try {
+    execFileSync(process.execPath, [join(folder, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', work], {
+      cwd: work,
+    })
+  } catch (error) {
+    assert.fail(`${error.stdout}\n${error.stderr}`)
+  }
+})
