@@ -1,0 +1,207 @@
+"""The sync face's pump: threads that wait take turns at draining the queue, in Python, so that Ctrl-C ends any wait at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+import weakref
+from time import monotonic
+from typing import Any, Callable, Coroutine, Generator, TypeVar
+
+from ._engine import Future, Pump, Work, _end_queue, queue_fd
+from ._library import Library
+from .errors import Error, StateError, Timeout
+
+T = TypeVar("T")
+logger = logging.getLogger("libp2pgo")
+
+
+class BlockingFuture:
+    """A future whose await blocks the thread."""
+
+    __slots__ = ("_done", "_error", "_event", "_pump", "_result", "deadline")
+
+    def __init__(self, pump: BlockingPump) -> None:
+        self._pump = pump
+        self._done = False
+        self._error: BaseException | None = None
+        self._result: Any = None
+        self._event: Any = None
+        self.deadline: float | None = None
+
+    def done(self) -> bool:
+        return self._done
+
+    def cancelled(self) -> bool:
+        return False
+
+    def exception(self) -> BaseException | None:
+        return self._error
+
+    def result(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def set_result(self, result: Any, /) -> None:
+        self._result = result
+        self._done = True
+        self._pump.completed(self)
+
+    def set_exception(self, exception: Any, /) -> None:
+        self._error = exception
+        self._done = True
+        self._pump.completed(self)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        self._pump.block(self)
+        return self.result()
+        yield  # makes this a generator, which never yields: the thread waited above
+
+
+class BlockingPump(Pump):
+    """Threads that wait drain the queue in turns; once something is served, a thread of its own does so all the time."""
+
+    blocking = True
+
+    def __init__(self, lib: Library) -> None:
+        super().__init__(lib)
+        self._fd = queue_fd(lib, self.queue)
+        self._end = weakref.finalize(self, _end_queue, lib, self.queue, self._fd)
+        self._end.atexit = False
+        self._mutex = threading.Lock()
+        self._leader: int | None = None  # guarded by _mutex: the thread that polls
+        self._leading: BlockingFuture | None = None  # what it waits for
+        self._followers: list[BlockingFuture] = []  # guarded by _mutex
+        self._server: threading.Thread | None = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine of this pump to its end on this thread."""
+        try:
+            work.send(None)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        work.close()
+        raise RuntimeError("a coroutine of the sync face awaited something foreign")
+
+    def future(self) -> BlockingFuture:
+        return BlockingFuture(self)
+
+    async def wait(self, future: Future, timeout: float | None) -> Any:
+        if timeout is not None:
+            assert isinstance(future, BlockingFuture)
+            future.deadline = monotonic() + timeout
+        return await future
+
+    def wake(self, future: Future) -> None:
+        if not future.done():
+            future.set_result(None)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> Work:
+        return _Worker(self, work, name)
+
+    def soon(self, function: Callable[..., Any], *args: Any) -> None:
+        function(*args)
+
+    def serve(self) -> None:
+        with self._mutex:
+            if self._server is None:
+                self._server = threading.Thread(target=self._serve, name="libp2pgo-events", daemon=True)
+                self._server.start()
+
+    def _serve(self) -> None:
+        try:
+            self.block(BlockingFuture(self))
+        except Error:
+            if not self.closed:
+                logger.exception("the event queue failed")
+
+    def block(self, future: BlockingFuture) -> None:
+        """Return when ``future`` is done, draining the queue meanwhile unless another thread does."""
+        me = threading.get_ident()
+        while not future._done:
+            with self._mutex:
+                if future._done:
+                    return
+                if self._leader == me:
+                    raise StateError("a validator of the sync face cannot wait: it runs where the events are dispatched")
+                lead = self._leader is None
+                if lead:
+                    self._leader, self._leading = me, future
+                else:
+                    future._event = threading.Lock()
+                    future._event.acquire()
+                    self._followers.append(future)
+            try:
+                if lead:
+                    self._lead(future)
+                else:
+                    left = -1.0 if future.deadline is None else max(0.0, future.deadline - monotonic())
+                    future._event.acquire(True, min(left, threading.TIMEOUT_MAX))
+                    _expire(future)
+            finally:
+                with self._mutex:
+                    if lead:
+                        self._leader = self._leading = None
+                        if self._followers:
+                            self._followers.pop()._event.release()
+                    elif future in self._followers:
+                        self._followers.remove(future)
+                    elif self._leader is None and self._followers:
+                        # This thread was told to lead next and leaves instead, done or interrupted: pass it on.
+                        self._followers.pop()._event.release()
+
+    def _lead(self, future: BlockingFuture) -> None:
+        poller = select.poll()
+        poller.register(self._fd, select.POLLIN)
+        while not future._done:
+            if self.drain():
+                continue
+            left = None if future.deadline is None else max(0.0, future.deadline - monotonic()) * 1000
+            poller.poll(left)
+            _expire(future)
+
+    def completed(self, future: BlockingFuture) -> None:
+        """Wake the thread that waits for ``future``."""
+        with self._mutex:
+            if future in self._followers:
+                self._followers.remove(future)
+                future._event.release()
+            elif self._leading is future and self._leader != threading.get_ident() and not self.closed:
+                self.lib.p2p_queue_wake(self.queue)
+
+    def close(self) -> None:
+        with self._mutex:
+            if self.closed:
+                return
+            self.closed = True
+            server, leader = self._server, self._leader
+        if leader is not None and leader != threading.get_ident():
+            # The queue's end wakes whoever polls; they find their futures failed below.
+            self.lib.p2p_close(self.queue)
+            if server is not None and server.ident == leader:
+                server.join()
+        self._leftovers()
+        self._end()
+
+
+def _expire(future: BlockingFuture) -> None:
+    if future.deadline is not None and not future._done and monotonic() >= future.deadline:
+        future._error = Timeout("time is up")
+        future._done = True
+
+
+class _Worker:
+    """A handler of the sync face on a thread of its own."""
+
+    def __init__(self, pump: BlockingPump, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._thread = threading.Thread(target=pump.run, args=(work,), name=f"libp2pgo {name}", daemon=True)
+        self._thread.start()
+
+    def cancel(self) -> bool:
+        return False  # a thread cannot be ended; its stream or request is, and so its next call raises
+
+    def done(self) -> bool:
+        return not self._thread.is_alive()

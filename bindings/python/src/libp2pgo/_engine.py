@@ -1,0 +1,469 @@
+"""The pump: one library queue per event loop, drained in batches, and the calls that complete on it.
+
+Everything public is written once, as coroutines that wait only through a :class:`Pump`. :class:`LoopPump` waits on the running asyncio
+loop; ``_blocking.BlockingPump`` lets the same coroutines run to their end on a plain thread, which is the sync face.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import select
+import threading
+import weakref
+from ctypes import byref, c_int
+from itertools import count
+from typing import Any, Callable, Coroutine, Iterator, Protocol, Union
+
+from . import _abi
+from ._library import Library, library, milliseconds
+from ._wait import watch
+from .errors import Error, NodeClosed, Timeout, from_code
+
+logger = logging.getLogger("libp2pgo")
+
+Target = Callable[[int, int, int, int, int, int, bytes, bytes], None]
+"""Takes an event: type, status, subject, object, value, flags, text, data."""
+
+Result = tuple[int, int, int, bytes, bytes]
+"""What a call completed with: status, object, value, text, data."""
+
+Late = Callable[[int, int, int, bytes, bytes], None]
+"""Takes a completion that nobody waits for any more, with the fields of :data:`Result`."""
+
+BATCH = 256
+_DATA = 1 << 20
+_SPREAD = 4096  # bytes per event above which slicing the poll's buffer itself is cheaper than copying it first
+
+next_tag = count(1).__next__
+
+
+class Future(Protocol):
+    """What asyncio.Future and the sync face's future have in common, as far as it is needed."""
+
+    def done(self) -> bool: ...
+    def cancelled(self) -> bool: ...
+    def exception(self) -> BaseException | None: ...
+    def result(self) -> Any: ...
+    def set_result(self, result: Any, /) -> None: ...
+    def set_exception(self, exception: Any, /) -> None: ...
+    def __await__(self) -> Any: ...
+
+
+class Work(Protocol):
+    """A handler at work: an asyncio task, or a thread of the sync face."""
+
+    def cancel(self) -> Any: ...
+    def done(self) -> bool: ...
+
+
+class _Buffers(threading.local):
+    """One thread's buffers for polling; what a poll brought is copied out before the next."""
+
+    def __init__(self) -> None:
+        self.events = (ctypes.c_char * (BATCH * _abi.EVENT.size))()
+        self.events_view = memoryview(self.events).cast("B")
+        self.events_at = ctypes.addressof(self.events)
+        self.data = bytearray(_DATA)
+        self.data_view = memoryview(self.data)
+        self.data_at = ctypes.addressof(ctypes.c_char.from_buffer(self.data))
+
+
+_buffers = _Buffers()
+Batch = tuple[Iterator[tuple[int, ...]], Union[bytes, memoryview]]
+
+
+def poll(lib: Library, queue: int) -> Batch | None:
+    """Take a batch of events, or None when there are none: their headers, and the block their offsets point into.
+
+    The block is bytes, or for bulk data a view that the caller must have sliced up before it polls again on this thread.
+    """
+    buffers = _buffers
+    n = lib.p2p_queue_poll(queue, buffers.events_at, BATCH, buffers.data_at, _DATA, 0)
+    if n > 0:
+        used = n * _abi.EVENT.size
+        headers = buffers.events_view[:used].tobytes()
+        block: bytes | memoryview = buffers.data_view
+        end = 0
+        while used and not end:  # the last event that has anything ends the block
+            used -= _abi.EVENT.size
+            event = _abi.EVENT.unpack_from(headers, used)
+            end = event[9] + event[10] or event[8] and event[7] + event[8]
+        if end < n * _SPREAD:
+            block = bytes(buffers.data_view[:end])
+        return _abi.EVENT.iter_unpack(headers), block
+    if n == 0:
+        return None
+    if n != _abi.E_TOO_BIG:
+        raise lib.error(n)
+    size = lib.p2p_last_detail()  # one event larger than the buffer: it gets one of its own
+    large = (ctypes.c_char * size)()
+    n = lib.check(lib.p2p_queue_poll(queue, buffers.events_at, 1, ctypes.addressof(large), size, 0))
+    return _abi.EVENT.iter_unpack(buffers.events_view[: n * _abi.EVENT.size].tobytes()), memoryview(large).cast("B")
+
+
+def queue_fd(lib: Library, queue: int) -> int:
+    """Return a new descriptor that is readable while the queue has events."""
+    out = c_int(-1)
+    lib.check(lib.p2p_queue_fd(queue, byref(out)))
+    return out.value
+
+
+class Pump:
+    """A queue and what its events are for. Subclasses say how to wait."""
+
+    blocking = False
+
+    def __init__(self, lib: Library) -> None:
+        self.lib = lib
+        self.targets: dict[int, Target] = {}
+        self.queue = lib.handle(lib.p2p_queue_new, 0)
+        self.closed = False
+        self._users: set[int] = set()
+        self._backlog: Batch | None = None
+
+    # Waiting: what subclasses provide.
+
+    def future(self) -> Future:
+        """Make a future that a coroutine of this pump may await."""
+        raise NotImplementedError
+
+    async def wait(self, future: Future, timeout: float | None) -> Any:
+        """Await a future, at most ``timeout`` seconds: then it gets and raises Timeout."""
+        raise NotImplementedError
+
+    def wake(self, future: Future) -> None:
+        """Complete a future that waits for a change of state, from any thread."""
+        raise NotImplementedError
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> Work:
+        """Start a handler."""
+        raise NotImplementedError
+
+    def soon(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run a function where this pump's events are dispatched, from any thread."""
+        raise NotImplementedError
+
+    def serve(self) -> None:
+        """From now on events must be dispatched also while nobody waits."""
+
+    # Calls.
+
+    async def call(self, function: Callable[..., int], owner: int, *args: Any, timeout: float | None, late: Late | None = None) -> Result:
+        """Make a call in queue mode and await its completion; raise what it failed with.
+
+        Cancelling cancels it in the library. A completion that nobody awaits any more goes to ``late``; by default what it opened is
+        closed.
+        """
+        tag = next_tag()
+        future = self.future()
+        targets = self.targets
+        abandoned = False
+
+        def complete(
+            type_: int, status: int, subject: int, object_: int, value: int, flags: int, text: bytes, data: bytes
+        ) -> None:
+            targets.pop(tag, None)
+            if not (abandoned or future.done()):
+                future.set_result((status, object_, value, text, data))
+            else:
+                (late or self.late)(status, object_, value, text, data)
+
+        targets[tag] = complete
+        try:
+            code = function(owner, *args, byref(_abi.Call(_abi.CALL_SIZE, milliseconds(timeout), self.queue, tag)))
+        except BaseException:
+            targets.pop(tag, None)
+            raise
+        if code != _abi.PENDING:
+            targets.pop(tag, None)
+            if code < 0:
+                raise self.lib.error(code)
+            return code, 0, 0, b"", b""
+        try:
+            result: Result = await future
+        except BaseException:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                # It completed, and the cancellation came in the same turn of the loop.
+                (late or self.late)(*future.result())
+            else:
+                abandoned = True
+                self.lib.p2p_cancel(owner, tag)
+            raise
+        if result[0] < 0:
+            raise from_code(result[0], result[3].decode("utf-8", "replace"), result[2])
+        return result
+
+    def late(self, status: int, object_: int, value: int, text: bytes, data: bytes) -> None:
+        """Close what a call opened that nobody waits for any more."""
+        if object_:
+            self.lib.p2p_close(object_)
+
+    # Events.
+
+    def drain(self) -> bool:
+        """Dispatch one batch of events. Returns whether there were any."""
+        batch = self._backlog
+        if batch is None:
+            batch = poll(self.lib, self.queue)
+            if batch is None:
+                return False
+        headers, block = batch
+        targets = self.targets
+        try:
+            if isinstance(block, memoryview):
+                for type_, status, tag, subject, object_, value, flags, text, text_n, data, data_n, _ in headers:
+                    target = targets.get(tag, self._stray)
+                    target(
+                        type_, status, subject, object_, value, flags,
+                        block[text : text + text_n].tobytes(), block[data : data + data_n].tobytes(),
+                    )  # fmt: skip
+            else:
+                for type_, status, tag, subject, object_, value, flags, text, text_n, data, data_n, _ in headers:
+                    target = targets.get(tag, self._stray)
+                    target(
+                        type_, status, subject, object_, value, flags, block[text : text + text_n], block[data : data + data_n]
+                    )  # fmt: skip
+        except BaseException as error:
+            # Ctrl-C between two events, or a bug: the rest of the batch must not be lost. The block may be the thread's buffer, hence the copy.
+            self._backlog = headers, bytes(block)
+            self.lib.p2p_queue_wake(self.queue)
+            if not isinstance(error, Exception):
+                raise
+            logger.exception("an event could not be dispatched")
+        else:
+            self._backlog = None
+        return True
+
+    def _stray(self, type_: int, status: int, subject: int, object_: int, value: int, flags: int, text: bytes, data: bytes) -> None:
+        # An event that was under way when its consumer went. What it carries must be ended, or the peer waits for it.
+        if type_ == _abi.EVENT_VALIDATE:
+            self.lib.p2p_answer(object_, _abi.VERDICT_IGNORE)
+        elif type_ in (_abi.EVENT_STREAM, _abi.EVENT_REQUEST, _abi.EVENT_DONE) and object_:
+            self.lib.p2p_close(object_)
+
+    # Life.
+
+    def use(self, node: int) -> None:
+        """Note that a node has something on this pump."""
+        self._users.add(node)
+
+    def release(self, node: int) -> None:
+        """Undo :meth:`use`; the last one closes the pump."""
+        self._users.discard(node)
+        if not self._users:
+            self.close()
+
+    def close(self) -> None:
+        """Give the queue back. What still waits on it fails with NodeClosed."""
+        if self.closed:
+            return
+        self.closed = True
+        self._leftovers()
+        self.lib.p2p_close(self.queue)
+
+    def _leftovers(self) -> None:
+        try:
+            while self.drain():
+                pass
+        except Error:
+            pass
+        words = b"the node is closed"
+        for target in list(self.targets.values()):
+            target(_abi.EVENT_CLOSED, _abi.E_CLOSED, 0, 0, 0, 0, words, b"")
+        self.targets.clear()
+
+
+class LoopPump(Pump):
+    """The pump of one asyncio loop, drained by that loop."""
+
+    def __init__(self, lib: Library, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(lib)
+        self._loop = weakref.ref(loop)
+        self.thread = threading.get_ident()
+        self._fd = queue_fd(lib, self.queue)
+        self._end = weakref.finalize(self, _end_queue, lib, self.queue, self._fd)
+        self._end.atexit = False
+        self._unwatch = watch(loop, self._fd, weakref.WeakMethod(self._readable))
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop()
+        if loop is None or loop.is_closed():
+            raise NodeClosed("the event loop this belongs to is closed")
+        return loop
+
+    def _readable(self) -> None:
+        # One batch per turn keeps the loop fair; the descriptor stays readable while there is more.
+        try:
+            self.drain()
+        except Error:
+            if not self.closed:
+                self._unwatch()
+                logger.exception("the event queue failed")
+
+    def future(self) -> Future:
+        return self.loop.create_future()
+
+    async def wait(self, future: Future, timeout: float | None) -> Any:
+        if timeout is None:
+            return await future
+        timer = self.loop.call_later(timeout, _expire, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def wake(self, future: Future) -> None:
+        if threading.get_ident() == self.thread:
+            _ring(future)
+        else:
+            self.soon(_ring, future)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> Work:
+        task = self.loop.create_task(work)
+        task.set_name(name)
+        return task
+
+    def soon(self, function: Callable[..., Any], *args: Any) -> None:
+        loop = self._loop()
+        if loop is not None:
+            if threading.get_ident() == self.thread:
+                function(*args)
+                return
+            try:
+                loop.call_soon_threadsafe(function, *args)
+            except RuntimeError:
+                pass  # closed meanwhile: nobody waits there any more
+
+    def release(self, node: int) -> None:
+        if threading.get_ident() == self.thread:
+            super().release(node)
+        else:
+            self.soon(super().release, node)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._unwatch()
+            loop = self._loop()
+            if loop is not None and loop.is_closed():
+                self.targets.clear()
+            super().close()
+            self._end()
+
+
+def _ring(future: Future) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _expire(future: Future) -> None:
+    if not future.done():
+        future.set_exception(Timeout("time is up"))
+
+
+def _end_queue(lib: Library, queue: int, fd: int) -> None:
+    lib.p2p_close(queue)
+    os.close(fd)
+
+
+class Bell:
+    """Tells one pump when a queue that is read on demand has something. The owner reads the queue in ``ready``, then calls :meth:`ring`.
+
+    Use: look at what is there; if nothing, wait; look again. A ring between the look and the wait is not lost.
+    """
+
+    def __init__(self, pump: Pump, queue: int, ready: Callable[[], None]) -> None:
+        self._pump = pump
+        self._fd = queue_fd(pump.lib, queue)
+        self._ready = ready
+        self._rung = False
+        self._pipe = os.pipe() if pump.blocking else ()  # what a thread of the sync face polls beside the descriptor
+        self._watched: list[Callable[[], None]] = []  # what ends the watch, if there is one
+        self._close = weakref.finalize(self, _end_bell, pump, self._watched, (self._fd, *self._pipe))
+        self._close.atexit = False
+        self._waiting: set[Future] = set()
+
+    async def wait(self, timeout: float | None) -> None:
+        """Wait for a ring."""
+        if self._pipe:
+            self._block(timeout)
+            return
+        assert isinstance(self._pump, LoopPump)
+        if not self._watched:
+            self._watched.append(watch(self._pump.loop, self._fd, weakref.WeakMethod(self._readable)))
+        future = self._pump.future()
+        self._waiting.add(future)
+        try:
+            if not self._rung:
+                await self._pump.wait(future, timeout)
+        finally:
+            self._rung = False
+            self._waiting.discard(future)
+
+    def _block(self, timeout: float | None) -> None:
+        poller = select.poll()
+        poller.register(self._fd, select.POLLIN)
+        poller.register(self._pipe[0], select.POLLIN)
+        ready = poller.poll(None if timeout is None else timeout * 1000)
+        if not ready:
+            raise Timeout("time is up")
+        if any(fd == self._pipe[0] for fd, _ in ready):
+            os.read(self._pipe[0], 4096)
+
+    def _readable(self) -> None:
+        if self._waiting:
+            self._ready()
+        elif self._watched:
+            # Nobody waits, so what came stays in the queue, where the library's limits and policy hold.
+            self._watched.pop()()
+
+    def ring(self) -> None:
+        """End all waits, also one that is about to begin. From any thread."""
+        self._rung = True
+        if self._pipe and self._close.alive:
+            os.write(self._pipe[1], b"x")
+        for future in tuple(self._waiting):
+            self._pump.wake(future)
+
+    def close(self) -> None:
+        """End all waits and give the descriptor back."""
+        self.ring()
+        if not self._pipe:
+            self._close()  # with a pipe, a thread may just be polling: the descriptors go with the last reference
+
+
+def _end_bell(pump: Pump, watched: list[Callable[[], None]], fds: tuple[int, ...]) -> None:
+    # A descriptor must leave its loop before it is closed, or the loop trips over the next one with its number.
+    if watched:
+        pump.soon(watched.pop())
+        pump.soon(_close_all, fds)
+    else:
+        _close_all(fds)
+
+
+def _close_all(fds: tuple[int, ...]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+_pumps: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopPump] = weakref.WeakKeyDictionary()
+_pumps_lock = threading.Lock()
+
+
+def loop_pump() -> LoopPump:
+    """Return the pump of the running loop, which is made when the loop first needs one."""
+    loop = asyncio.get_running_loop()
+    lib = library()
+    with _pumps_lock:
+        pump = _pumps.get(loop)
+        if pump is not None and not pump.closed:
+            return pump
+        for other, old in list(_pumps.items()):
+            if other.is_closed():
+                del _pumps[other]
+                old.close()
+        pump = _pumps[loop] = LoopPump(lib, loop)
+        return pump

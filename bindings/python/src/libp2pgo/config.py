@@ -1,0 +1,203 @@
+"""A node's options: the keys and types of the library's schema (``libp2pgo.config.schema()`` has the ranges, the defaults and a line on each)."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, List, Mapping, Sequence, TypedDict, Union, cast
+
+from ._library import Library, encode, library, pointer
+from .peer import PrivateKey
+
+__all__ = [
+    "BootstrapOptions",
+    "ConnectionsOptions",
+    "DialOptions",
+    "EventsOptions",
+    "IdentifyOptions",
+    "IdentityOptions",
+    "KeepOptions",
+    "LimitsOptions",
+    "MDNSOptions",
+    "Options",
+    "PrivateNetworkOptions",
+    "PubsubOptions",
+    "StreamOptions",
+    "TransportsOptions",
+    "WebSocketOptions",
+    "YamuxOptions",
+    "schema",
+]
+
+
+class IdentityOptions(TypedDict, total=False):
+    file: str
+    type: str
+
+
+class TransportsOptions(TypedDict, total=False):
+    tcp: bool
+    quic: bool
+    websocket: bool
+    webtransport: bool
+    webrtc_direct: bool
+
+
+class WebSocketOptions(TypedDict, total=False):
+    cert_file: str
+    key_file: str
+
+
+class YamuxOptions(TypedDict, total=False):
+    window_bytes: int
+    keepalive_ms: int
+
+
+class PrivateNetworkOptions(TypedDict, total=False):
+    file: str
+
+
+class LimitsOptions(TypedDict, total=False):
+    preset: str
+    streams_per_peer: int
+    connections: int
+    connections_per_ip: int
+    memory_bytes: int
+    file_descriptors: int
+
+
+class ConnectionsOptions(TypedDict, total=False):
+    low: int
+    high: int
+    grace_ms: int
+
+
+class DialOptions(TypedDict, total=False):
+    timeout_ms: int
+
+
+class MDNSOptions(TypedDict, total=False):
+    enabled: bool
+    service: str
+    connect: bool
+
+
+class BootstrapOptions(TypedDict, total=False):
+    peers: List[str]
+    retry_min_ms: int
+    retry_max_ms: int
+
+
+class KeepOptions(TypedDict, total=False):
+    retry_min_ms: int
+    retry_max_ms: int
+
+
+class PubsubOptions(TypedDict, total=False):
+    enabled: bool
+    signing: str
+    d: int
+    d_low: int
+    d_high: int
+    d_lazy: int
+    heartbeat_ms: int
+    flood_publish: bool
+    max_message_size: int
+    outbound_queue: int
+    validate_queue: int
+    validate_workers: int
+
+
+class IdentifyOptions(TypedDict, total=False):
+    agent: str
+
+
+class EventsOptions(TypedDict, total=False):
+    capacity: int
+
+
+class StreamOptions(TypedDict, total=False):
+    write_buffer: int
+
+
+class Options(TypedDict, total=False):
+    """The whole document."""
+
+    identity: IdentityOptions
+    listen: Union[List[str], None]
+    listen_require: str
+    transports: TransportsOptions
+    websocket: WebSocketOptions
+    security: List[str]
+    yamux: YamuxOptions
+    private_network: PrivateNetworkOptions
+    limits: LimitsOptions
+    connections: ConnectionsOptions
+    dial: DialOptions
+    mdns: MDNSOptions
+    bootstrap: BootstrapOptions
+    keep: KeepOptions
+    pubsub: PubsubOptions
+    identify: IdentifyOptions
+    events: EventsOptions
+    stream: StreamOptions
+
+
+PathLike = Union[str, "os.PathLike[str]"]
+Identity = Union[PathLike, PrivateKey, IdentityOptions, None]
+PrivateNetwork = Union[PathLike, bytes, PrivateNetworkOptions, None]
+Bootstrap = Union[Sequence[str], BootstrapOptions, None]
+MDNS = Union[bool, MDNSOptions, None]
+
+
+class Document:
+    """Options on their way to the library: a JSON document, and the secrets that must not stand in one."""
+
+    def __init__(self, base: Options | str | None, given: Mapping[str, Any]) -> None:
+        self.secrets: dict[str, bytes] = {}
+        self.text = base if isinstance(base, str) else None
+        self.options: dict[str, Any] = {} if base is None or isinstance(base, str) else dict(base)
+        for name, value in given.items():
+            if value is not None:
+                self.options[name] = self._plain(name, value)
+        if self.text is not None and self.options:
+            raise ValueError("give the options as one JSON text, or by name, not both")
+
+    def _plain(self, name: str, value: Any) -> Any:
+        if name == "identity":
+            if isinstance(value, PrivateKey):
+                self.secrets["identity.key"] = bytes(value)
+                return {}
+            if isinstance(value, (str, os.PathLike)):
+                return {"file": os.fspath(value)}
+        elif name == "private_network":
+            if isinstance(value, bytes):
+                self.secrets["private_network.key"] = value
+                return {}
+            if isinstance(value, (str, os.PathLike)):
+                return {"file": os.fspath(value)}
+        elif name == "mdns" and isinstance(value, bool):
+            return {"enabled": value}
+        elif name == "bootstrap" and not isinstance(value, Mapping):
+            return {"peers": [value] if isinstance(value, str) else list(value)}
+        elif name == "listen":
+            return [value] if isinstance(value, str) else list(value)
+        return value
+
+    def make(self, lib: Library) -> int:
+        """Return the handle of a config. Raises ConfigError with the path of what is wrong."""
+        text = self.text if self.text is not None else json.dumps(self.options)
+        config = lib.handle(lib.p2p_config_new, encode(text))
+        try:
+            for path, secret in self.secrets.items():
+                lib.check(lib.p2p_config_set_secret(config, encode(path), *pointer(secret)))
+        except BaseException:
+            lib.p2p_close(config)
+            raise
+        return config
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of all options."""
+    lib = library()
+    return cast("dict[str, Any]", lib.json(lib.p2p_config_schema))

@@ -1,0 +1,250 @@
+"""What a node tells about itself and its peers, as frozen dataclasses, and the iterator that brings them."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, Union
+
+from . import _abi
+from ._engine import Bell, Future, Pump, poll
+from ._library import Library
+from .errors import Error, Timeout, from_code
+from .peer import Multiaddr, PeerId
+
+__all__ = [
+    "AddressesChanged",
+    "Event",
+    "Events",
+    "ListenFailed",
+    "PathChanged",
+    "PeerConnected",
+    "PeerDisconnected",
+    "PeerFound",
+    "PeerUnreachable",
+]
+
+
+@dataclass(frozen=True)
+class PeerConnected:
+    """The first connection with a peer is up."""
+
+    peer: PeerId
+    address: Multiaddr
+    inbound: bool
+    relayed: bool
+    limited: bool
+
+
+@dataclass(frozen=True)
+class PeerDisconnected:
+    """The last connection with a peer is gone."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True)
+class PathChanged:
+    """The best path to a peer changed between direct and relayed."""
+
+    peer: PeerId
+    address: Multiaddr
+    relayed: bool
+    limited: bool
+
+
+@dataclass(frozen=True)
+class PeerFound:
+    """Discovery met a peer."""
+
+    peer: PeerId
+    source: str
+    """``mdns`` or ``bootstrap``."""
+    addresses: tuple[Multiaddr, ...]
+
+
+@dataclass(frozen=True)
+class PeerUnreachable:
+    """A kept or bootstrap peer did not answer."""
+
+    peer: PeerId | None
+    error: Error
+    retry_in: float
+    """Seconds until the next try."""
+
+
+@dataclass(frozen=True)
+class AddressesChanged:
+    """The node can be reached at other addresses than before."""
+
+    addresses: tuple[Multiaddr, ...]
+
+
+@dataclass(frozen=True)
+class ListenFailed:
+    """An address was not bound."""
+
+    address: Multiaddr
+    reason: str
+
+
+Event = Union[PeerConnected, PeerDisconnected, PathChanged, PeerFound, PeerUnreachable, AddressesChanged, ListenFailed]
+EVENTS = (PeerConnected, PeerDisconnected, PathChanged, PeerFound, PeerUnreachable, AddressesChanged, ListenFailed)
+E = TypeVar("E", covariant=True)
+
+CAPACITY = 1024
+
+
+def make(type_: int, status: int, object_: int, value: int, flags: int, text: bytes) -> Event | None:
+    """Make the event of a record; None for a record of another kind."""
+    words = text.decode("utf-8", "replace")
+    lines = words.split("\n")
+    inbound, relayed, limited = bool(flags & _abi.FLAG_INBOUND), bool(flags & _abi.FLAG_RELAYED), bool(flags & _abi.FLAG_LIMITED)
+    if type_ == _abi.EVENT_PEER_CONNECTED:
+        return PeerConnected(PeerId(lines[0]), Multiaddr(lines[1]), inbound, relayed, limited)
+    if type_ == _abi.EVENT_PEER_DISCONNECTED:
+        return PeerDisconnected(PeerId(lines[0]))
+    if type_ == _abi.EVENT_PEER_PATH:
+        return PathChanged(PeerId(lines[0]), Multiaddr(lines[1]), relayed, limited)
+    if type_ == _abi.EVENT_PEER_FOUND:
+        return PeerFound(PeerId(lines[0]), lines[1], tuple(map(Multiaddr, filter(None, lines[2:]))))
+    if type_ == _abi.EVENT_PEER_UNREACHABLE:
+        name = words.partition(":")[0]
+        peer = PeerId(name) if name and "/" not in name and " " not in name else None
+        return PeerUnreachable(peer, from_code(status, words, value), object_ / 1000)
+    if type_ == _abi.EVENT_ADDRESSES:
+        return AddressesChanged(tuple(map(Multiaddr, filter(None, lines))))
+    if type_ == _abi.EVENT_LISTEN_FAILED:
+        return ListenFailed(Multiaddr(lines[0]), "\n".join(lines[1:]))
+    return None
+
+
+class EventHub:
+    """A node's events on their way to any number of iterators, on any loops. Before there is one, they wait in the library."""
+
+    def __init__(self, lib: Library) -> None:
+        self.lib = lib
+        self.queue = lib.handle(lib.p2p_queue_new, 0)
+        self.closed = False
+        self._lock = threading.Lock()
+        self._iterators: weakref.WeakSet[Events[Any]] = weakref.WeakSet()  # guarded by _lock
+
+    def add(self, events: Events[Any]) -> None:
+        with self._lock:
+            self._iterators.add(events)
+
+    def discard(self, events: Events[Any]) -> None:
+        with self._lock:
+            self._iterators.discard(events)
+
+    def pull(self) -> None:
+        """Hand out what the library has. Any waiting iterator, or thread, may."""
+        with self._lock:
+            iterators = tuple(self._iterators)
+            while not self.closed:
+                try:
+                    batch = poll(self.lib, self.queue)
+                except Error:
+                    self.closed = True
+                    break
+                if batch is None:
+                    break
+                headers, block = batch
+                for type_, status, _, _, object_, value, flags, text, text_n, _, _, _ in headers:
+                    if type_ == _abi.EVENT_DROPPED:
+                        for events in iterators:
+                            events.missed += value
+                        continue
+                    event = make(type_, status, object_, value, flags, bytes(block[text : text + text_n]))
+                    if event is not None:
+                        for events in iterators:
+                            events.put(event)
+        for events in iterators:
+            events.wake()
+
+    def close(self) -> None:
+        """End all iterators, after what they have not fetched yet."""
+        self.pull()
+        self.closed = True
+        self.lib.p2p_close(self.queue)
+        with self._lock:
+            iterators = tuple(self._iterators)
+        for events in iterators:
+            events.wake()
+
+
+class Events(Generic[E]):
+    """An async iterator of a node's events. It holds at most ``capacity`` of them; what it had no room for is counted in ``missed``.
+
+    The first iterator of a node begins with what happened since the start. It ends when the node closes.
+    """
+
+    def __init__(self, hub: EventHub, pump: Pump, types: tuple[type[Any], ...], capacity: int) -> None:
+        self.missed = 0
+        """Events that were lost because they were not fetched."""
+        self._hub = hub
+        self._pump = pump
+        self._types = types or EVENTS
+        self._capacity = capacity
+        self._waiting: deque[Any] = deque()
+        self._closed = False
+        self._future: Future | None = None
+        self._bell: Bell | None = None
+        hub.add(self)
+
+    def put(self, event: Any) -> None:
+        if isinstance(event, self._types):
+            if len(self._waiting) >= self._capacity:
+                self._waiting.popleft()
+                self.missed += 1
+            self._waiting.append(event)
+
+    def wake(self) -> None:
+        bell = self._bell
+        if bell is not None and (self._waiting or self._hub.closed or self._closed):
+            bell.ring()
+
+    def __aiter__(self) -> Events[E]:
+        return self
+
+    async def __anext__(self) -> E:
+        event = await self.next()
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    async def next(self, *, timeout: float | None = None) -> E | None:
+        """Return the next event, or None when the node or the iterator is closed. Cancelling loses nothing."""
+        while True:
+            if self._bell is None and not (self._closed or self._hub.closed):
+                self._bell = Bell(self._pump, self._hub.queue, self._hub.pull)
+            if not self._waiting:
+                self._hub.pull()
+            if self._waiting:
+                event: E = self._waiting.popleft()
+                return event
+            if self._closed or self._hub.closed or self._bell is None:
+                return None
+            try:
+                await self._bell.wait(timeout)
+            except Timeout:
+                raise Timeout(f"no event within {timeout} s") from None
+
+    async def aclose(self) -> None:
+        """End it."""
+        self.close()
+
+    def close(self) -> None:
+        """End it."""
+        self._closed = True
+        self._hub.discard(self)
+        if self._bell is not None:
+            self._bell.close()
+
+    async def __aenter__(self) -> Events[E]:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()

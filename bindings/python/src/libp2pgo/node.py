@@ -1,0 +1,661 @@
+"""A Node: this process' presence in a libp2p network."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import warnings
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Iterable, Sequence, TypeVar, Union, overload
+
+from . import _abi
+from ._engine import Pump, Target, Work, logger, loop_pump, next_tag
+from ._library import Library, encode
+from .config import (
+    MDNS,
+    Bootstrap,
+    ConnectionsOptions,
+    DialOptions,
+    Document,
+    EventsOptions,
+    Identity,
+    IdentifyOptions,
+    KeepOptions,
+    LimitsOptions,
+    Options,
+    PrivateNetwork,
+    PubsubOptions,
+    StreamOptions,
+    TransportsOptions,
+    WebSocketOptions,
+    YamuxOptions,
+)
+from .errors import NodeClosed, NotFound, StateError
+from .events import CAPACITY, E, EventHub, Events
+from .events import Event as AnyEvent
+from .peer import Addresses, Multiaddr, PeerId, PeerInfo, address_lines, peer_info
+from .pubsub import BLOCK, Subscription, Topic, Validator
+from .request import RequestServer, RequestStream, ask, open_exchange
+from .stream import OpeningStream, Stream, serve_stream
+
+if TYPE_CHECKING:
+    import socket
+
+    from typing_extensions import Buffer as BytesLike
+
+    from .pubsub import Overflow
+    from .request import RequestHandler
+
+    H = TypeVar("H", bound=Callable[[Stream], Awaitable[Any]])
+    R = TypeVar("R", bound=RequestHandler)
+
+__all__ = ["Node", "Service"]
+
+T = TypeVar("T")
+Protocols = Union[str, Iterable[str]]
+
+
+class Service:
+    """A protocol that this node serves, until :meth:`close`."""
+
+    def __init__(self, pump: Pump, handle: int, tag: int, at_work: dict[int, Work], protocols: tuple[str, ...]) -> None:
+        self.protocols = protocols
+        self.at_work = at_work
+        self._pump = pump
+        self._handle = handle
+        self._tag = tag
+
+    def close(self) -> None:
+        """Stop serving; what is at work goes on."""
+        self._pump.lib.p2p_close(self._handle)
+        self._pump.targets.pop(self._tag, None)
+
+    def info(self) -> dict[str, Any]:
+        """What the library knows of it."""
+        result: dict[str, Any] = self._pump.lib.json(self._pump.lib.p2p_info, self._handle)
+        return result
+
+    def __repr__(self) -> str:
+        return f"<Service {', '.join(self.protocols)}>"
+
+
+class Node:
+    """A libp2p node. Start and end it with ``async with``, or with :meth:`start` and :meth:`close`.
+
+    It may be used from any number of event loops and threads; its streams and subscriptions belong to the loop that made them.
+    Handlers run on the loop on which they were registered, or on the one that starts the node.
+
+    Args:
+        identity: where the private key is: a path (created with mode 0600 if missing), a PrivateKey, or None for a new one each time.
+        listen: addresses to listen at; ``[]`` for none, None for TCP and QUIC on every interface.
+        mdns: whether to announce and find nodes on the local network.
+        bootstrap: addresses of peers to stay connected to.
+        private_network: the key of a private network: a path or its bytes.
+        config: the options by the names of the library's schema, as a mapping or JSON; the others by name go over it.
+
+    Raises ConfigError, with the path of the option, ListenError, PermissionDenied or ParseError (the key file) when it starts.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: Identity = None,
+        listen: str | Sequence[str] | None = None,
+        listen_require: str | None = None,
+        mdns: MDNS = None,
+        bootstrap: Bootstrap = None,
+        private_network: PrivateNetwork = None,
+        transports: TransportsOptions | None = None,
+        websocket: WebSocketOptions | None = None,
+        security: Sequence[str] | None = None,
+        yamux: YamuxOptions | None = None,
+        limits: LimitsOptions | None = None,
+        connections: ConnectionsOptions | None = None,
+        dial: DialOptions | None = None,
+        keep: KeepOptions | None = None,
+        pubsub: PubsubOptions | None = None,
+        identify: IdentifyOptions | None = None,
+        events: EventsOptions | None = None,
+        stream: StreamOptions | None = None,
+        config: Options | str | None = None,
+    ) -> None:
+        given = {
+            "identity": identity,
+            "listen": listen,
+            "listen_require": listen_require,
+            "mdns": mdns,
+            "bootstrap": bootstrap,
+            "private_network": private_network,
+            "transports": transports,
+            "websocket": websocket,
+            "security": security,
+            "yamux": yamux,
+            "limits": limits,
+            "connections": connections,
+            "dial": dial,
+            "keep": keep,
+            "pubsub": pubsub,
+            "identify": identify,
+            "events": events,
+            "stream": stream,
+        }
+        self._document = Document(config, given)
+        self._core = Core()
+
+    # Life.
+
+    async def start(self) -> Node:
+        """Start it. Returns the node itself, so that ``node = await Node().start()`` works too."""
+        await self._core.start(self._document, loop_pump())
+        return self
+
+    async def close(self) -> None:
+        """End it. When this returns its ports, threads of work and memory are released; whatever still waited has failed with NodeClosed."""
+        await self._core.close(self._core.here() if self._core.handle else None)
+
+    async def __aenter__(self) -> Node:
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is not running: closed, or not started yet."""
+        return not self._core.handle
+
+    def __repr__(self) -> str:
+        return f"<Node {self._core.id or '(not started)'}{', closed' if self._core.ended else ''}>"
+
+    # About itself.
+
+    @property
+    def id(self) -> PeerId:
+        """Its name."""
+        if self._core.id is None:
+            raise NodeClosed("the node is not started")
+        return self._core.id
+
+    @property
+    def addresses(self) -> tuple[Multiaddr, ...]:
+        """Where it can be dialled, each ending in ``/p2p/`` and its id."""
+        core = self._core
+        return tuple(map(Multiaddr, core.lib.lines(core.lib.p2p_node_addresses, core.open())))
+
+    def info(self) -> dict[str, Any]:
+        """What the library knows of it."""
+        core = self._core
+        result: dict[str, Any] = core.lib.json(core.lib.p2p_info, core.open())
+        return result
+
+    @overload
+    def events(self, *, capacity: int = CAPACITY) -> Events[AnyEvent]: ...
+    @overload
+    def events(self, first: type[T], /, *, capacity: int = CAPACITY) -> Events[T]: ...
+    @overload
+    def events(self, *types: type[Any], capacity: int = CAPACITY) -> Events[Any]: ...
+    def events(self, *types: type[Any], capacity: int = CAPACITY) -> Events[Any]:
+        """Iterate over what happens, or over events of some types: ``async for event in node.events(PeerConnected): ...``"""
+        return self._core.events(self._core.here(), types, capacity)
+
+    # Peers.
+
+    async def connect(self, addresses: Addresses, *, timeout: float | None = 30.0) -> PeerId:
+        """Connect to a peer, or find it connected, and return its id.
+
+        Args:
+            addresses: one or several addresses of one peer, or its id when its addresses are known.
+
+        Raises DialError, whose ``.attempts`` has every address and why it failed; SecurityError if somebody else answered;
+        PeerNotFound if no address is known; ParseError.
+        """
+        core = self._core
+        result = await core.here().call(core.lib.p2p_peer_connect, core.open(), address_lines(addresses), None, timeout=timeout)
+        return PeerId(result[3].decode())
+
+    def disconnect(self, peer: str) -> None:
+        """Close all connections to a peer, and their streams."""
+        self._core.check("p2p_peer_disconnect", encode(peer))
+
+    async def ping(self, peer: str, *, timeout: float | None = 30.0) -> float:
+        """Return the round-trip time to a peer in seconds, dialling it first if needed."""
+        core = self._core
+        peer = await self._resolve(peer, timeout)
+        result = await core.here().call(core.lib.p2p_peer_ping, core.open(), encode(peer), None, timeout=timeout)
+        return result[2] / 1e9
+
+    def keep(self, addresses: Addresses) -> None:
+        """Connect to a peer, and again whenever it is lost, until :meth:`release`."""
+        self._core.check("p2p_peer_keep", address_lines(addresses))
+
+    def release(self, peer: str) -> None:
+        """End :meth:`keep`; the connection stays. Raises NotFound if the peer was not kept."""
+        self._core.check("p2p_peer_release", encode(peer))
+
+    def peers(self) -> list[PeerId]:
+        """Who is connected."""
+        core = self._core
+        return list(map(PeerId, core.lib.lines(core.lib.p2p_peer_list, core.open())))
+
+    def peer_info(self, peer: str) -> PeerInfo:
+        """What is known of a peer."""
+        core = self._core
+        return peer_info(core.lib.json(core.lib.p2p_peer_info, core.open(), encode(peer)))
+
+    def peers_info(self) -> list[PeerInfo]:
+        """What is known of every connected peer."""
+        core = self._core
+        return list(map(peer_info, core.lib.json(core.lib.p2p_peer_info, core.open(), None)))
+
+    async def _resolve(self, peer: str, timeout: float | None) -> str:
+        """An address stands for its peer wherever one is asked for: it is connected to first."""
+        return await self.connect(peer, timeout=timeout) if peer.startswith("/") else peer
+
+    # Streams.
+
+    @overload
+    def handle(self, protocols: Protocols, handler: None = None, *, max_streams: int | None = None) -> Callable[[H], H]: ...
+    @overload
+    def handle(
+        self, protocols: Protocols, handler: Callable[[Stream], Awaitable[Any]], *, max_streams: int | None = None
+    ) -> Service: ...
+    def handle(
+        self, protocols: Protocols, handler: Callable[[Stream], Awaitable[Any]] | None = None, *, max_streams: int | None = None
+    ) -> Any:
+        """Serve one or several protocols (``"/files/*"``: all with that prefix), as a decorator or a call.
+
+        Each inbound stream gets a task. When the handler returns, the stream is closed; when it raises, the stream is reset and the
+        exception logged. On a node that is not started yet it takes effect at the start. ``max_streams`` are open at a time; default 1024.
+        """
+        return self._core.decorate(handler, partial(self._core.serve_streams, protocols, max_streams))
+
+    def unhandle(self, protocol: str) -> None:
+        """Stop serving a protocol, of streams or requests. Raises NotFound."""
+        self._core.unhandle(protocol)
+
+    def open_stream(
+        self,
+        peer: str,
+        protocols: Protocols,
+        *,
+        no_dial: bool = False,
+        allow_limited: bool = False,
+        timeout: float | None = 30.0,
+    ) -> OpeningStream:
+        """Open a stream, dialling the peer first if needed: await it, or use it in ``async with``.
+
+        Args:
+            peer: whom, by id or address.
+            protocols: one or several, in order of preference.
+            no_dial: only over a present connection.
+            allow_limited: also over a limited relayed connection.
+
+        Raises ProtocolNotSupported if the peer speaks none of them; DialError, PeerNotFound as :meth:`connect`.
+        """
+        return OpeningStream(lambda: self._open_stream(self._core.here(), peer, protocols, no_dial, allow_limited, timeout))
+
+    async def _open_stream(
+        self, pump: Pump, peer: str, protocols: Protocols, no_dial: bool, allow_limited: bool, timeout: float | None
+    ) -> Stream:
+        core = self._core
+        peer = await self._resolve(peer, timeout)
+        options = None
+        if no_dial or allow_limited:
+            options = json.dumps({"no_dial": no_dial, "allow_limited": allow_limited}).encode()
+        _, handle, _, protocol, _ = await pump.call(
+            core.lib.p2p_stream_open, core.open(), encode(peer), address_lines(protocols), options, None, timeout=timeout
+        )
+        return Stream(pump, handle, PeerId(peer), protocol.decode())
+
+    async def open_socket(self, peer: str, protocols: Protocols, *, timeout: float | None = 30.0) -> socket.socket:
+        """Open a stream as a real, non-blocking socket, for libraries that want one. A reset by the peer shows as an end of file."""
+        stream = await self.open_stream(peer, protocols, timeout=timeout)
+        return stream.detach_socket()
+
+    async def open_connection(
+        self, peer: str, protocols: Protocols, *, timeout: float | None = 30.0
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a stream as asyncio's pair of reader and writer, for code written for :func:`asyncio.open_connection`."""
+        return await asyncio.open_connection(sock=await self.open_socket(peer, protocols, timeout=timeout))
+
+    # Requests.
+
+    async def request(
+        self,
+        peer: str,
+        protocol: str,
+        data: BytesLike = b"",
+        *,
+        max_response: int | None = None,
+        allow_limited: bool = False,
+        timeout: float | None = 30.0,
+    ) -> bytes:
+        """Ask a peer and return its answer. The timeout and a cancellation reach the remote handler.
+
+        Raises RequestError, with the handler's ``.reason`` and ``.words``; ProtocolNotSupported if nobody serves it there; Busy; TooBig.
+        """
+        core = self._core
+        peer = await self._resolve(peer, timeout)
+        options = _request_options(max_response, allow_limited)
+        return await ask(core.here(), core.open(), peer, protocol, data, options, timeout)
+
+    def request_stream(
+        self,
+        peer: str,
+        protocol: str,
+        data: BytesLike = b"",
+        *,
+        max_response: int | None = None,
+        allow_limited: bool = False,
+        timeout: float | None = 30.0,
+    ) -> RequestStream:
+        """Ask a peer for a streamed answer: ``async for part in node.request_stream(...)``. The timeout bounds the whole exchange."""
+
+        async def open_(pump: Pump) -> int:
+            named = await self._resolve(peer, timeout)
+            options = _request_options(max_response, allow_limited)
+            return await open_exchange(pump, self._core.open(), named, protocol, data, options, timeout)
+
+        return RequestStream(self._core.here, open_)
+
+    @overload
+    def on_request(
+        self,
+        protocol: str,
+        handler: None = None,
+        *,
+        max_request: int | None = None,
+        max_concurrent: int | None = None,
+        timeout: float | None = None,
+    ) -> Callable[[R], R]: ...
+    @overload
+    def on_request(
+        self,
+        protocol: str,
+        handler: RequestHandler,
+        *,
+        max_request: int | None = None,
+        max_concurrent: int | None = None,
+        timeout: float | None = None,
+    ) -> Service: ...
+    def on_request(
+        self,
+        protocol: str,
+        handler: RequestHandler | None = None,
+        *,
+        max_request: int | None = None,
+        max_concurrent: int | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Answer requests, as a decorator or a call. An async function answers once; an async generator answers in parts.
+
+        The handler's task is cancelled when the asker gives up or its deadline passes. ``raise RequestError(number, words)`` answers with an
+        error; another exception does so too, and is logged.
+
+        Args:
+            max_request: bytes of the largest question; default 4 MiB.
+            max_concurrent: requests at work at a time, more are told Busy; default 1024.
+            timeout: longest time for an answer; default the asker's.
+        """
+        options = {"max_request": max_request, "max_concurrent": max_concurrent}
+        if timeout is not None:
+            options["timeout_ms"] = max(1, round(timeout * 1000))
+        return self._core.decorate(handler, partial(self._core.serve_requests, protocol, options))
+
+    # Pubsub.
+
+    def join(
+        self,
+        name: str,
+        *,
+        validator: Validator | None = None,
+        validate_timeout: float | None = None,
+        validate_default: str | None = None,
+        validate_capacity: int | None = None,
+        max_size: int | None = None,
+        signers: Iterable[str] | None = None,
+        rate: float | None = None,
+        burst: int | None = None,
+    ) -> Topic:
+        """Join a topic, once per name: later :meth:`subscribe` and :meth:`publish` by that name use it. Raises AlreadyExists.
+
+        Args:
+            validator: called with each Message before it is delivered or passed on; returns True, False or a Verdict, or awaits one.
+            validate_timeout: seconds after which ``validate_default`` ("ignore", "reject", "accept") holds; default 1.
+            validate_capacity: verdicts pending at a time; beyond it the default holds.
+            max_size: bytes of the largest message.
+            signers: peer ids that may author.
+            rate: messages per second and author, in bursts of ``burst``.
+        """
+        options = {
+            "validate_timeout_ms": None if validate_timeout is None else max(1, round(validate_timeout * 1000)),
+            "validate_default": validate_default,
+            "validate_capacity": validate_capacity,
+            "max_size": max_size,
+            "signers": None if signers is None else list(signers),
+            "rate": rate,
+            "burst": burst,
+        }
+        return self._core.join(self._core.here(), name, options, validator)
+
+    def topic(self, name: str) -> Topic:
+        """Return a joined topic, joining it first if need be."""
+        return self._core.topic(self._core.here(), name)
+
+    def subscribe(
+        self, topic: str, *, capacity: int = 16384, capacity_bytes: int = 64 << 20, overflow: Overflow = BLOCK
+    ) -> Subscription:
+        """Subscribe to a topic, joining it first if need be; see :meth:`Topic.subscribe`."""
+        return self.topic(topic).subscribe(capacity=capacity, capacity_bytes=capacity_bytes, overflow=overflow)
+
+    async def publish(self, topic: str, data: BytesLike, *, min_peers: int = 0, timeout: float | None = 30.0) -> int:
+        """Publish to a topic, joining it first if need be; see :meth:`Topic.publish`."""
+        return await self.topic(topic).publish(data, min_peers=min_peers, timeout=timeout)
+
+
+def _request_options(max_response: int | None, allow_limited: bool) -> bytes | None:
+    if max_response is None and not allow_limited:
+        return None
+    return _options({"max_response": max_response, "allow_limited": allow_limited})
+
+
+def _options(options: dict[str, Any]) -> bytes:
+    return json.dumps({name: value for name, value in options.items() if value is not None}).encode()
+
+
+class Core:
+    """What the faces share of a node: its handle, its pumps, its services and topics."""
+
+    def __init__(self) -> None:
+        self.handle = 0
+        self.ended = False
+        self.id: PeerId | None = None
+        self.here: Callable[[], Pump] = self._here
+        """The pump to use on this thread. The sync face has one of its own."""
+        self._lib: Library | None = None
+        self._hub: EventHub | None = None
+        self._later: list[Callable[[], Any]] = []
+        self._lock = threading.RLock()
+        self._pumps: weakref.WeakSet[Pump] = weakref.WeakSet()
+        self._services: list[Service] = []
+        self._topics: dict[str, Topic] = {}
+        self._end: weakref.finalize[Any, Core] | None = None
+
+    @property
+    def lib(self) -> Library:
+        if self._lib is None:
+            raise NodeClosed("the node is not started")
+        return self._lib
+
+    def _here(self) -> Pump:
+        pump = loop_pump()
+        self.open()
+        if pump not in self._pumps:
+            self._pumps.add(pump)
+            pump.use(self.handle)
+        return pump
+
+    def open(self) -> int:
+        if not self.handle:
+            raise NodeClosed("the node is closed" if self.ended else "the node is not started")
+        return self.handle
+
+    def check(self, name: str, *args: Any) -> None:
+        self.lib.check(getattr(self.lib, name)(self.open(), *args))
+
+    async def start(self, document: Document, pump: Pump) -> None:
+        if self.handle or self.ended:
+            raise StateError("a node is started once; make another one")
+        lib = self._lib = pump.lib
+        token = next_tag()
+        pump.use(token)  # another node that ends meanwhile must not take the pump along
+        config = hub = None
+        try:
+            config = document.make(lib)
+            hub = EventHub(lib)
+            result = await pump.call(lib.p2p_node_new, config, hub.queue, next_tag(), None, timeout=None)
+        except BaseException:
+            if hub is not None:
+                hub.close()
+            pump.release(token)
+            raise
+        finally:
+            if config is not None:
+                lib.p2p_close(config)
+        self.handle = result[1]
+        self._hub = hub
+        self.id = PeerId(lib.text(lib.p2p_node_id, self.handle))
+        self._end = weakref.finalize(self, _forgotten, lib, self.handle, self.id)
+        self._end.atexit = False
+        self._pumps.add(pump)
+        pump.use(self.handle)
+        pump.release(token)
+        later, self._later = self._later, []
+        for register in later:
+            register()
+
+    async def close(self, pump: Pump | None) -> None:
+        handle, self.handle = self.handle, 0
+        self.ended = True
+        if not handle or pump is None:
+            return
+        if self._end is not None:
+            self._end.detach()
+        me = None if pump.blocking else asyncio.current_task()
+        for service in self._services:
+            for work in list(service.at_work.values()):
+                if work is not me:
+                    service._pump.soon(work.cancel)
+        with self._lock:
+            topics = list(self._topics.values())
+        for topic in topics:
+            topic._closed = True
+        try:
+            await pump.call(pump.lib.p2p_node_close, handle, timeout=None)
+        finally:
+            for topic in topics:
+                for subscription in list(topic.subscriptions):
+                    subscription._arrived()
+            assert self._hub is not None
+            self._hub.close()
+            for used in list(self._pumps):
+                used.release(handle)
+
+    def events(self, pump: Pump, types: tuple[type[Any], ...], capacity: int) -> Events[Any]:
+        assert self._hub is not None
+        return Events(self._hub, pump, types, capacity)
+
+    # Services.
+
+    def decorate(self, handler: Any, register: Callable[[Any], Service]) -> Any:
+        if handler is not None:
+            return register(handler)
+
+        def decorator(function: Any) -> Any:
+            if self.handle or self.ended:
+                register(function)
+            else:
+                self._later.append(partial(register, function))
+            return function
+
+        return decorator
+
+    def serve_streams(self, protocols: Protocols, max_streams: int | None, handler: Callable[[Stream], Awaitable[Any]]) -> Service:
+        pump = self.here()
+        names = (protocols,) if isinstance(protocols, str) else tuple(protocols)
+        at_work: dict[int, Work] = {}
+
+        def arrived(type_: int, status: int, subject: int, object_: int, value: int, flags: int, text: bytes, data: bytes) -> None:
+            if type_ != _abi.EVENT_STREAM:
+                return
+            peer, _, protocol = text.decode("utf-8", "replace").partition("\n")
+            stream = Stream(pump, object_, PeerId(peer), protocol, flags)
+
+            async def work() -> None:
+                try:
+                    await serve_stream(stream, handler, logger.error)
+                finally:
+                    at_work.pop(object_, None)
+
+            task = at_work[object_] = pump.spawn(work(), f"{protocol} from {peer}")
+            if task.done():
+                at_work.pop(object_, None)
+
+        lines = address_lines(names)
+        return self._serve(pump, arrived, at_work, names, self.lib.p2p_stream_serve, lines, _options({"max_streams": max_streams}))
+
+    def serve_requests(self, protocol: str, options: dict[str, Any], handler: RequestHandler) -> Service:
+        pump = self.here()
+        server = RequestServer(pump, protocol, handler)
+        return self._serve(
+            pump, server.arrived, server.at_work, (protocol,), self.lib.p2p_request_serve, encode(protocol), _options(options)
+        )
+
+    def _serve(
+        self, pump: Pump, target: Target, at_work: dict[int, Work], names: tuple[str, ...], function: Callable[..., int], *args: bytes
+    ) -> Service:
+        tag = next_tag()
+        pump.targets[tag] = target
+        try:
+            handle = self.lib.handle(function, self.open(), *args, pump.queue, tag)
+        except BaseException:
+            del pump.targets[tag]
+            raise
+        pump.serve()
+        service = Service(pump, handle, tag, at_work, names)
+        self._services.append(service)
+        return service
+
+    def unhandle(self, protocol: str) -> None:
+        for service in self._services:
+            if protocol in service.protocols:
+                service.close()
+                self._services.remove(service)
+                return
+        raise NotFound(f"{protocol} is not served")
+
+    # Topics.
+
+    def join(self, pump: Pump, name: str, options: dict[str, Any], validator: Validator | None) -> Topic:
+        given = {key: value for key, value in options.items() if value is not None}
+        with self._lock:
+            topic = Topic(pump, self.here, self.open(), name, given, validator, self._left)
+            self._topics[name] = topic
+        return topic
+
+    def topic(self, pump: Pump, name: str) -> Topic:
+        with self._lock:
+            return self._topics.get(name) or self.join(pump, name, {}, None)
+
+    def _left(self, topic: Topic) -> None:
+        with self._lock:
+            if self._topics.get(topic.name) is topic:
+                del self._topics[topic.name]
+
+
+def _forgotten(lib: Library, handle: int, peer: PeerId) -> None:
+    warnings.warn(f"unclosed <Node {peer}>", ResourceWarning, stacklevel=2)
+    # Closing takes a moment, and a finalizer runs wherever the garbage collector happens to be.
+    threading.Thread(target=lib.p2p_close, args=(handle,), name="libp2pgo-close", daemon=True).start()

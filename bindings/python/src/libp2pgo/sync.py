@@ -1,0 +1,439 @@
+"""The same without asyncio, for scripts and notebooks: every call waits on its own thread, and Ctrl-C ends any wait at once.
+
+::
+
+    with libp2pgo.sync.Node() as node:
+        print(node.request(peer, "/sum/1", b"1 2 3"))
+        for message in node.subscribe("news"):
+            print(message.peer, message.data)
+
+One node may be used from several threads. Handlers run on threads of their own; a validator runs where events are dispatched and must not
+wait. The words are those of the asyncio face, whose documentation holds.
+"""
+
+from __future__ import annotations
+
+import socket as _socket
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping, TypeVar, Union
+
+from ._blocking import BlockingPump
+from ._library import library
+from .errors import NodeClosed
+from .events import CAPACITY
+from .events import Event as AnyEvent
+from .events import Events as _Events
+from .node import Node as _Node
+from .node import Protocols, Service
+from .peer import Addresses, Multiaddr, PeerId, PeerInfo
+from .pubsub import BLOCK, Judgement, Message
+from .pubsub import Subscription as _Subscription
+from .pubsub import Topic as _Topic
+from .request import Request
+from .request import RequestStream as _RequestStream
+from .stream import _ITEM, MAX_LINE, MAX_MESSAGE
+from .stream import Stream as _Stream
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer as BytesLike
+
+    from .pubsub import Overflow
+
+    Answer = Union[BytesLike, Iterable[BytesLike]]
+    RequestHandler = Callable[[Request], Answer]
+
+__all__ = ["Events", "Node", "RequestStream", "Stream", "Subscription", "Topic"]
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Stream:
+    """A stream; see :class:`libp2pgo.Stream`. ``with`` closes it, or resets it if an exception leaves."""
+
+    def __init__(self, pump: BlockingPump, stream: _Stream) -> None:
+        self._pump = pump
+        self._stream = stream
+        self.peer = stream.peer
+        self.protocol = stream.protocol
+
+    def __repr__(self) -> str:
+        return repr(self._stream)
+
+    @property
+    def closed(self) -> bool:
+        return self._stream.closed
+
+    def at_eof(self) -> bool:
+        return self._stream.at_eof()
+
+    def read(self, n: int = -1, *, timeout: float | None = None) -> bytes:
+        return self._pump.run(self._stream.read(n, timeout=timeout))
+
+    def readexactly(self, n: int, *, timeout: float | None = None) -> bytes:
+        return self._pump.run(self._stream.readexactly(n, timeout=timeout))
+
+    def readinto(self, buffer: Any, *, timeout: float | None = None) -> int:
+        return self._pump.run(self._stream.readinto(buffer, timeout=timeout))
+
+    def readline(self, *, limit: int = MAX_LINE, timeout: float | None = None) -> bytes:
+        return self._pump.run(self._stream.readline(limit=limit, timeout=timeout))
+
+    def read_message(self, *, max: int = MAX_MESSAGE, timeout: float | None = None) -> bytes | None:
+        return self._pump.run(self._stream.read_message(max=max, timeout=timeout))
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            data = self.read(_ITEM)
+            if not data:
+                return
+            yield data
+
+    def write(self, data: BytesLike, *, timeout: float | None = None) -> None:
+        self._pump.run(self._stream.write(data, timeout=timeout))
+
+    def write_message(self, data: BytesLike, *, timeout: float | None = None) -> None:
+        self._pump.run(self._stream.write_message(data, timeout=timeout))
+
+    def close_write(self, *, timeout: float | None = 30.0) -> None:
+        self._pump.run(self._stream.close_write(timeout=timeout))
+
+    write_eof = close_write
+
+    def close_read(self) -> None:
+        self._pump.run(self._stream.close_read())
+
+    def reset(self, code: int = 0) -> None:
+        self._stream.reset(code)
+
+    def close(self) -> None:
+        self._pump.run(self._stream.close())
+
+    def set_deadlines(self, *, read: float | None = None, write: float | None = None) -> None:
+        self._stream.set_deadlines(read=read, write=write)
+
+    def detach_fd(self) -> int:
+        return self._stream.detach_fd()
+
+    def detach_socket(self) -> _socket.socket:
+        return self._stream.detach_socket()
+
+    def info(self) -> dict[str, Any]:
+        return self._stream.info()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.reset()
+
+
+class RequestStream:
+    """The parts of a streamed answer, as an iterator; see :class:`libp2pgo.RequestStream`."""
+
+    def __init__(self, pump: BlockingPump, parts: _RequestStream) -> None:
+        self._pump = pump
+        self._parts = parts
+
+    def __iter__(self) -> RequestStream:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return self._pump.run(self._parts.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        self._pump.run(self._parts.aclose())
+
+    def __enter__(self) -> RequestStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Subscription:
+    """The messages of a topic, as an iterator; see :class:`libp2pgo.Subscription`."""
+
+    def __init__(self, pump: BlockingPump, subscription: _Subscription) -> None:
+        self._pump = pump
+        self._subscription = subscription
+        self.topic = subscription.topic
+
+    @property
+    def dropped(self) -> int:
+        return self._subscription.dropped
+
+    def next(self, *, timeout: float | None = None) -> Message | None:
+        return self._pump.run(self._subscription.next(timeout=timeout))
+
+    def __iter__(self) -> Subscription:
+        return self
+
+    def __next__(self) -> Message:
+        message = self.next()
+        if message is None:
+            raise StopIteration
+        return message
+
+    def info(self) -> dict[str, Any]:
+        return self._subscription.info()
+
+    def close(self) -> None:
+        self._subscription.close()
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Topic:
+    """A joined topic; see :class:`libp2pgo.Topic`."""
+
+    def __init__(self, pump: BlockingPump, topic: _Topic) -> None:
+        self._pump = pump
+        self._topic = topic
+        self.name = topic.name
+
+    def subscribe(
+        self, *, capacity: int = 16384, capacity_bytes: int = 64 << 20, overflow: Overflow = BLOCK
+    ) -> Subscription:
+        found = self._topic.subscribe(capacity=capacity, capacity_bytes=capacity_bytes, overflow=overflow)
+        return Subscription(self._pump, found)
+
+    def publish(self, data: BytesLike, *, min_peers: int = 0, timeout: float | None = 30.0) -> int:
+        return self._pump.run(self._topic.publish(data, min_peers=min_peers, timeout=timeout))
+
+    def peers(self) -> list[PeerId]:
+        return self._topic.peers()
+
+    def info(self) -> dict[str, Any]:
+        return self._topic.info()
+
+    def close(self) -> None:
+        self._topic.close()
+
+    def __enter__(self) -> Topic:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Events:
+    """A node's events, as an iterator; see :class:`libp2pgo.Events`."""
+
+    def __init__(self, pump: BlockingPump, events: _Events[Any]) -> None:
+        self._pump = pump
+        self._events = events
+
+    @property
+    def missed(self) -> int:
+        return self._events.missed
+
+    def next(self, *, timeout: float | None = None) -> AnyEvent | None:
+        event: AnyEvent | None = self._pump.run(self._events.next(timeout=timeout))
+        return event
+
+    def __iter__(self) -> Events:
+        return self
+
+    def __next__(self) -> AnyEvent:
+        event = self.next()
+        if event is None:
+            raise StopIteration
+        return event
+
+    def close(self) -> None:
+        self._events.close()
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Node:
+    """A node; see :class:`libp2pgo.Node`, whose options it takes. Start and end it with ``with``, or with start and close."""
+
+    def __init__(self, **options: Any) -> None:
+        self._node = _Node(**options)
+        self._core = self._node._core
+        self._core.here = self._here
+        self._blocking: BlockingPump | None = None
+
+    def _here(self) -> BlockingPump:
+        if self._blocking is None or not self._core.handle:
+            raise NodeClosed("the node is closed" if self._core.ended else "the node is not started")
+        return self._blocking
+
+    # Life.
+
+    def start(self) -> Node:
+        if self._blocking is None:
+            self._blocking = BlockingPump(library())
+        self._blocking.run(self._core.start(self._node._document, self._blocking))
+        return self
+
+    def close(self) -> None:
+        if self._blocking is not None:
+            self._blocking.run(self._core.close(self._blocking))
+
+    def __enter__(self) -> Node:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._node)
+
+    @property
+    def closed(self) -> bool:
+        return self._node.closed
+
+    @property
+    def id(self) -> PeerId:
+        return self._node.id
+
+    @property
+    def addresses(self) -> tuple[Multiaddr, ...]:
+        return self._node.addresses
+
+    def info(self) -> dict[str, Any]:
+        return self._node.info()
+
+    def events(self, *types: type[Any], capacity: int = CAPACITY) -> Events:
+        pump = self._here()
+        return Events(pump, self._core.events(pump, types, capacity))
+
+    # Peers.
+
+    def connect(self, addresses: Addresses, *, timeout: float | None = 30.0) -> PeerId:
+        return self._here().run(self._node.connect(addresses, timeout=timeout))
+
+    def disconnect(self, peer: str) -> None:
+        self._node.disconnect(peer)
+
+    def ping(self, peer: str, *, timeout: float | None = 30.0) -> float:
+        return self._here().run(self._node.ping(peer, timeout=timeout))
+
+    def keep(self, addresses: Addresses) -> None:
+        self._node.keep(addresses)
+
+    def release(self, peer: str) -> None:
+        self._node.release(peer)
+
+    def peers(self) -> list[PeerId]:
+        return self._node.peers()
+
+    def peer_info(self, peer: str) -> PeerInfo:
+        return self._node.peer_info(peer)
+
+    def peers_info(self) -> list[PeerInfo]:
+        return self._node.peers_info()
+
+    # Streams.
+
+    def handle(
+        self, protocols: Protocols, handler: Callable[[Stream], Any] | None = None, *, max_streams: int | None = None
+    ) -> Any:
+        """As :meth:`libp2pgo.Node.handle`, with a plain function that runs on a thread of its own per stream."""
+
+        def register(function: Callable[[Stream], Any]) -> Service:
+            async def work(stream: _Stream) -> None:
+                function(Stream(self._here(), stream))
+
+            return self._core.serve_streams(protocols, max_streams, work)
+
+        return self._core.decorate(handler, register)
+
+    def unhandle(self, protocol: str) -> None:
+        self._node.unhandle(protocol)
+
+    def open_stream(
+        self,
+        peer: str,
+        protocols: Protocols,
+        *,
+        no_dial: bool = False,
+        allow_limited: bool = False,
+        timeout: float | None = 30.0,
+    ) -> Stream:
+        pump = self._here()
+        work = self._node._open_stream(pump, peer, protocols, no_dial, allow_limited, timeout)
+        return Stream(pump, pump.run(work))
+
+    def open_socket(self, peer: str, protocols: Protocols, *, timeout: float | None = 30.0) -> _socket.socket:
+        """As :meth:`libp2pgo.Node.open_socket`, blocking as sockets are by default."""
+        sock = self.open_stream(peer, protocols, timeout=timeout).detach_socket()
+        sock.setblocking(True)
+        return sock
+
+    # Requests.
+
+    def request(self, peer: str, protocol: str, data: BytesLike = b"", **options: Any) -> bytes:
+        return self._here().run(self._node.request(peer, protocol, data, **options))
+
+    def request_stream(self, peer: str, protocol: str, data: BytesLike = b"", **options: Any) -> RequestStream:
+        return RequestStream(self._here(), self._node.request_stream(peer, protocol, data, **options))
+
+    def on_request(self, protocol: str, handler: RequestHandler | None = None, **options: Any) -> Any:
+        """As :meth:`libp2pgo.Node.on_request`, with a plain function or generator that runs on a thread of its own per request."""
+        given: Mapping[str, Any] = options
+        unknown = set(given) - {"max_request", "max_concurrent", "timeout"}
+        if unknown:
+            raise TypeError(f"on_request got an unexpected keyword argument {sorted(unknown)[0]!r}")
+
+        def register(function: RequestHandler) -> Any:
+            def answer(request: Request) -> Any:
+                return _answer(function, request)
+
+            return self._node.on_request(protocol, answer, **options)
+
+        return self._core.decorate(handler, register)
+
+    # Pubsub.
+
+    def join(self, name: str, *, validator: Callable[[Message], Judgement] | None = None, **rules: Any) -> Topic:
+        return Topic(self._here(), self._node.join(name, validator=validator, **rules))
+
+    def topic(self, name: str) -> Topic:
+        return Topic(self._here(), self._node.topic(name))
+
+    def subscribe(
+        self, topic: str, *, capacity: int = 16384, capacity_bytes: int = 64 << 20, overflow: Overflow = BLOCK
+    ) -> Subscription:
+        return self.topic(topic).subscribe(capacity=capacity, capacity_bytes=capacity_bytes, overflow=overflow)
+
+    def publish(self, topic: str, data: BytesLike, *, min_peers: int = 0, timeout: float | None = 30.0) -> int:
+        return self.topic(topic).publish(data, min_peers=min_peers, timeout=timeout)
+
+
+class _Parts:
+    """Lets the engine iterate over a plain generator."""
+
+    def __init__(self, parts: Iterable[Any]) -> None:
+        self._parts = iter(parts)
+
+    def __aiter__(self) -> _Parts:
+        return self
+
+    async def __anext__(self) -> Any:
+        for part in self._parts:
+            return part
+        raise StopAsyncIteration
+
+
+def _answer(function: Callable[[Request], Any], request: Request) -> Any:
+    answer = function(request)
+    if isinstance(answer, Iterable) and not isinstance(answer, (bytes, bytearray, memoryview)):
+        return _Parts(answer)
+    return answer
