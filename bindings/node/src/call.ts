@@ -46,14 +46,10 @@ class Call<T> implements Source {
     this.#finish = finish
     this.#resolve = resolve
     this.#reject = reject
-    this.#tag = queue.add(this)
+    this.#tag = queue.reserve()
     const status = begin(queue.callOf(this.#tag, timeout))
-    if (status !== PENDING) {
-      const error = lastError(queue.lib, status)
-      queue.remove(this.#tag)
-      reject(error)
-      return
-    }
+    if (status !== PENDING) throw lastError(queue.lib, status)
+    queue.attach(this.#tag, this)
     const signal = options?.signal
     if (signal) {
       this.#signal = signal

@@ -8,7 +8,8 @@ import type { Stream, StreamFacts } from './stream.js'
 
 /**
  * Gets each inbound stream. When the promise it returns resolves, the stream is ended and what the peer still sends is
- * thrown away; when it rejects, the stream is reset. A handler that returns nothing keeps its stream.
+ * thrown away; when it rejects, the stream is reset. A handler that returns nothing keeps its stream. An 'error' of the
+ * stream that nobody listens to is dropped: no peer can end the process by a reset.
  */
 export type StreamHandler = (stream: Stream) => void | Promise<void>
 
@@ -91,6 +92,7 @@ export class StreamService implements Source {
   }
 
   async #run(stream: Stream): Promise<void> {
+    stream.on('error', () => {})
     try {
       const promise = this.#handler(stream)
       if (promise === undefined) return
