@@ -29,10 +29,12 @@ type limits struct {
 	fileDescriptors  int
 }
 
+// presetLimits returns a preset's numbers. Memory is what upstream charges: every open stream counts with its first window, 256 KiB, which it
+// hardly ever takes, so that a quarter of the machine is no more than a bound on the worst case.
 func presetLimits(preset string) limits {
 	l := limits{
 		streamsPerPeer: 4096, streams: 65536, connections: 1024, connectionsPerIP: 256, connectionRate: 64,
-		memory: min(max(availableMemory()/8, 128<<20), 1<<30), fileDescriptors: max(openFileLimit()/2, 64),
+		memory: min(max(availableMemory()/4, 128<<20), 4<<30), fileDescriptors: max(openFileLimit()/2, 64),
 	}
 	switch preset {
 	case "server":
@@ -41,14 +43,14 @@ func presetLimits(preset string) limits {
 		l.connections *= 8
 		l.connectionsPerIP *= 8
 		l.connectionRate *= 8
-		l.memory = min(max(availableMemory()/2, 128<<20), 8<<30)
+		l.memory = min(max(availableMemory()/2, 128<<20), 32<<30)
 	case "embedded":
 		l.streamsPerPeer /= 4
 		l.streams /= 4
 		l.connections /= 4
 		l.connectionsPerIP /= 4
 		l.connectionRate /= 4
-		l.memory = min(max(availableMemory()/32, 32<<20), 128<<20)
+		l.memory = min(max(availableMemory()/16, 32<<20), 256<<20)
 		l.fileDescriptors = min(l.fileDescriptors, 256)
 	}
 	return l

@@ -13,7 +13,7 @@ const networkKeySize = 32
 // parseNetworkKey reads the key of a private network: 32 bytes as they are, 64 hex digits, or the text of a swarm.key file. Its errors do
 // not repeat any of it.
 func parseNetworkKey(data []byte) ([]byte, error) {
-	if len(data) == networkKeySize {
+	if len(data) == networkKeySize && !bytes.HasPrefix(data, []byte("/key/")) {
 		return bytes.Clone(data), nil
 	}
 	header, rest, found := bytes.Cut(data, []byte("\n"))
