@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         result = args.run(args)
     except (libp2pgo.Error, OSError) as error:
         if args.json:
-            print(json.dumps({"error": getattr(error, "name", type(error).__name__), "words": str(error)}))
+            print(json.dumps({"error": getattr(error, "code_name", type(error).__name__), "words": str(error)}))
         else:
             print(f"{args.command}: {error}", file=sys.stderr)
         return FAILED

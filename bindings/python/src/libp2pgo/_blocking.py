@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import select
 import threading
-import weakref
 from time import monotonic
 from typing import Any, Callable, Coroutine, Generator, TypeVar
 
 from ._engine import Future, Pump, Work, _end_queue, queue_fd
-from ._library import Library
+from ._library import Library, finalizer
 from .errors import Error, StateError, Timeout
 
 T = TypeVar("T")
@@ -69,8 +67,7 @@ class BlockingPump(Pump):
     def __init__(self, lib: Library) -> None:
         super().__init__(lib)
         self._fd = queue_fd(lib, self.queue)
-        self._end = weakref.finalize(self, _end_queue, lib, self.queue, self._fd)
-        self._end.atexit = False
+        self._end = finalizer(self, _end_queue, lib, self.queue, self._fd)
         self._mutex = threading.Lock()
         self._leader: int | None = None  # guarded by _mutex: the thread that polls
         self._leading: BlockingFuture | None = None  # what it waits for

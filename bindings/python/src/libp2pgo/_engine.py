@@ -18,7 +18,7 @@ from itertools import count
 from typing import Any, Callable, Coroutine, Iterator, Protocol, Union
 
 from . import _abi
-from ._library import Library, library, milliseconds
+from ._library import Library, finalizer, library, milliseconds
 from ._wait import watch
 from .errors import Error, NodeClosed, Timeout, from_code
 
@@ -90,7 +90,7 @@ def poll(lib: Library, queue: int) -> Batch | None:
         while used and not end:  # the last event that has anything ends the block
             used -= _abi.EVENT.size
             event = _abi.EVENT.unpack_from(headers, used)
-            end = event[9] + event[10] or event[8] and event[7] + event[8]
+            end = event[9] + event[10] or (event[8] and event[7] + event[8])
         if end < n * _SPREAD:
             block = bytes(buffers.data_view[:end])
         return _abi.EVENT.iter_unpack(headers), block
@@ -162,9 +162,7 @@ class Pump:
         targets = self.targets
         abandoned = False
 
-        def complete(
-            type_: int, status: int, subject: int, object_: int, value: int, flags: int, text: bytes, data: bytes
-        ) -> None:
+        def complete(type_: int, status: int, subject: int, object_: int, value: int, flags: int, text: bytes, data: bytes) -> None:
             targets.pop(tag, None)
             if not (abandoned or future.done()):
                 future.set_result((status, object_, value, text, data))
@@ -227,7 +225,7 @@ class Pump:
                         type_, status, subject, object_, value, flags, block[text : text + text_n], block[data : data + data_n]
                     )  # fmt: skip
         except BaseException as error:
-            # Ctrl-C between two events, or a bug: the rest of the batch must not be lost. The block may be the thread's buffer, hence the copy.
+            # Ctrl-C between two events, or a bug: the rest of the batch must not be lost. The next poll would overwrite it.
             self._backlog = headers, bytes(block)
             self.lib.p2p_queue_wake(self.queue)
             if not isinstance(error, Exception):
@@ -284,8 +282,7 @@ class LoopPump(Pump):
         self._loop = weakref.ref(loop)
         self.thread = threading.get_ident()
         self._fd = queue_fd(lib, self.queue)
-        self._end = weakref.finalize(self, _end_queue, lib, self.queue, self._fd)
-        self._end.atexit = False
+        self._end = finalizer(self, _end_queue, lib, self.queue, self._fd)
         self._unwatch = watch(loop, self._fd, weakref.WeakMethod(self._readable))
 
     @property
@@ -380,10 +377,9 @@ class Bell:
         self._fd = queue_fd(pump.lib, queue)
         self._ready = ready
         self._rung = False
-        self._pipe = os.pipe() if pump.blocking else ()  # what a thread of the sync face polls beside the descriptor
+        self._pipe: tuple[int, ...] = os.pipe() if pump.blocking else ()  # what a thread of the sync face polls beside the descriptor
         self._watched: list[Callable[[], None]] = []  # what ends the watch, if there is one
-        self._close = weakref.finalize(self, _end_bell, pump, self._watched, (self._fd, *self._pipe))
-        self._close.atexit = False
+        self._close = finalizer(self, _end_bell, pump, self._watched, (self._fd, *self._pipe))
         self._waiting: set[Future] = set()
 
     async def wait(self, timeout: float | None) -> None:

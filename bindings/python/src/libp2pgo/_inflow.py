@@ -139,7 +139,7 @@ def uvarint(data: bytes) -> tuple[int, int] | None:
     for at, byte in enumerate(data):
         value |= (byte & 0x7F) << (7 * at)
         if byte < 0x80:
-            if at and not byte or value >= 1 << 64:
+            if (at and not byte) or value >= 1 << 64:
                 raise ValueError("not a minimal unsigned varint of at most 64 bits")
             return value, at + 1
         if at >= 9:

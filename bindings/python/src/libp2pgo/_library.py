@@ -12,6 +12,7 @@ import os
 import sys
 import sysconfig
 import threading
+import weakref
 from ctypes import byref, c_size_t, c_uint64, c_void_p
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
@@ -173,7 +174,15 @@ def milliseconds(timeout: float | None) -> int:
     return min(max(1, round(timeout * 1000)), 0x7FFFFFFF)
 
 
-BytesLike = "bytes | bytearray | memoryview"
+if TYPE_CHECKING:
+    Finalizer = weakref.finalize[..., Any]
+
+
+def finalizer(owner: object, function: Callable[..., Any], *args: Any) -> Finalizer:
+    """Call a function when ``owner`` is garbage; not at the exit of the process, which ends everything faster by itself."""
+    end = weakref.finalize(owner, function, *args)
+    end.atexit = False  # type: ignore[misc]
+    return end
 
 
 def pointer(data: Any) -> tuple[Any, int]:

@@ -1,4 +1,4 @@
-"""A node's options: the keys and types of the library's schema (``libp2pgo.config.schema()`` has the ranges, the defaults and a line on each)."""
+"""A node's options: the keys and types of the library's schema. :func:`schema` has ranges, defaults and a line on each."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 ::
 
-    Error                           .code, the library's number for it; .name, that number's name
+    Error                           .code, the library's number for it; .code_name, that number's name
      ├── InvalidArgument            also ValueError
      ├── ClosedError                also RuntimeError: used after, or closed during, the call
      │    ├── NodeClosed
@@ -118,12 +118,12 @@ class Error(Exception):
         return tuple(Attempt(address, reason) for address, _, reason in parts)
 
     @property
-    def name(self) -> str:
+    def code_name(self) -> str:
         """The code's name in libp2p.h, ``"P2P_E_DIAL"``."""
         return _NAMES.get(self.code, "P2P_E_UNKNOWN")
 
     def __str__(self) -> str:
-        return self.words or self.name
+        return self.words or self.code_name
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.words, self.code, self.detail)
@@ -225,7 +225,6 @@ class DialError(Error, ConnectionError):
     """No address of the peer answered; ``.attempts`` has each of them, and why it failed."""
 
     code = _abi.E_DIAL
-
 
 
 class PeerNotFound(Error, LookupError):

@@ -1,4 +1,4 @@
-"""The library's log in Python's logging: records go to ``libp2pgo.<subsystem>``. Nothing is logged, and no thread runs, before :func:`forward`."""
+"""The library's log in Python's logging: records go to ``libp2pgo.<subsystem>``, once :func:`forward` was called."""
 
 from __future__ import annotations
 
@@ -92,6 +92,6 @@ def emit(value: int, text: str) -> None:
     _, time, subsystem, message, *fields = [*text.split("\n"), "", "", ""][: max(4, text.count("\n") + 1)]
     logger = logging.getLogger(f"libp2pgo.{subsystem}" if subsystem else "libp2pgo")
     if logger.isEnabledFor(level):
-        pairs = dict(field.partition("=")[::2] for field in fields if field)
+        pairs = {name: value for name, _, value in (field.partition("=") for field in fields if field)}
         words = " ".join([message, *filter(None, fields)])
         logger.log(level, "%s", words, extra={"fields": pairs, "library_time": time})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Iterable, Sequence, 
 
 from . import _abi
 from ._engine import Pump, Target, Work, logger, loop_pump, next_tag
-from ._library import Library, encode
+from ._library import Library, encode, finalizer
 from .config import (
     MDNS,
     Bootstrap,
@@ -20,8 +20,8 @@ from .config import (
     DialOptions,
     Document,
     EventsOptions,
-    Identity,
     IdentifyOptions,
+    Identity,
     KeepOptions,
     LimitsOptions,
     Options,
@@ -33,7 +33,7 @@ from .config import (
     YamuxOptions,
 )
 from .errors import NodeClosed, NotFound, StateError
-from .events import CAPACITY, E, EventHub, Events
+from .events import CAPACITY, EventHub, Events
 from .events import Event as AnyEvent
 from .peer import Addresses, Multiaddr, PeerId, PeerInfo, address_lines, peer_info
 from .pubsub import BLOCK, Subscription, Topic, Validator
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer as BytesLike
 
+    from ._library import Finalizer
     from .pubsub import Overflow
     from .request import RequestHandler
 
@@ -152,7 +153,7 @@ class Node:
         return self
 
     async def close(self) -> None:
-        """End it. When this returns its ports, threads of work and memory are released; whatever still waited has failed with NodeClosed."""
+        """End it. When this returns its ports, threads of work and memory are released; what still waited has failed with ClosedError."""
         await self._core.close(self._core.here() if self._core.handle else None)
 
     async def __aenter__(self) -> Node:
@@ -258,9 +259,7 @@ class Node:
     @overload
     def handle(self, protocols: Protocols, handler: None = None, *, max_streams: int | None = None) -> Callable[[H], H]: ...
     @overload
-    def handle(
-        self, protocols: Protocols, handler: Callable[[Stream], Awaitable[Any]], *, max_streams: int | None = None
-    ) -> Service: ...
+    def handle(self, protocols: Protocols, handler: Callable[[Stream], Awaitable[Any]], *, max_streams: int | None = None) -> Service: ...
     def handle(
         self, protocols: Protocols, handler: Callable[[Stream], Awaitable[Any]] | None = None, *, max_streams: int | None = None
     ) -> Any:
@@ -391,8 +390,8 @@ class Node:
     ) -> Any:
         """Answer requests, as a decorator or a call. An async function answers once; an async generator answers in parts.
 
-        The handler's task is cancelled when the asker gives up or its deadline passes. ``raise RequestError(number, words)`` answers with an
-        error; another exception does so too, and is logged.
+        The handler's task is cancelled when the asker gives up or its deadline passes. ``raise RequestError(number, words)`` answers
+        with an error; another exception does so too, and is logged.
 
         Args:
             max_request: bytes of the largest question; default 4 MiB.
@@ -444,9 +443,7 @@ class Node:
         """Return a joined topic, joining it first if need be."""
         return self._core.topic(self._core.here(), name)
 
-    def subscribe(
-        self, topic: str, *, capacity: int = 16384, capacity_bytes: int = 64 << 20, overflow: Overflow = BLOCK
-    ) -> Subscription:
+    def subscribe(self, topic: str, *, capacity: int = 16384, capacity_bytes: int = 64 << 20, overflow: Overflow = BLOCK) -> Subscription:
         """Subscribe to a topic, joining it first if need be; see :meth:`Topic.subscribe`."""
         return self.topic(topic).subscribe(capacity=capacity, capacity_bytes=capacity_bytes, overflow=overflow)
 
@@ -481,7 +478,7 @@ class Core:
         self._pumps: weakref.WeakSet[Pump] = weakref.WeakSet()
         self._services: list[Service] = []
         self._topics: dict[str, Topic] = {}
-        self._end: weakref.finalize[Any, Core] | None = None
+        self._end: Finalizer | None = None
 
     @property
     def lib(self) -> Library:
@@ -527,8 +524,7 @@ class Core:
         self.handle = result[1]
         self._hub = hub
         self.id = PeerId(lib.text(lib.p2p_node_id, self.handle))
-        self._end = weakref.finalize(self, _forgotten, lib, self.handle, self.id)
-        self._end.atexit = False
+        self._end = finalizer(self, _forgotten, lib, self.handle, self.id)
         self._pumps.add(pump)
         pump.use(self.handle)
         pump.release(token)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Union
 
 from . import _abi
 from ._engine import Bell, Pump, logger, next_tag, poll
-from ._library import Library, encode, pointer
+from ._library import Library, encode, finalizer, pointer
 from .errors import Error, NodeClosed, Timeout, from_code
 from .peer import PeerId
 
@@ -117,15 +117,12 @@ class Subscription:
         self._queue = self._lib.handle(self._lib.p2p_queue_new, 0)
         options = {"capacity": capacity, "capacity_bytes": capacity_bytes, "overflow": overflow}
         try:
-            self._handle = self._lib.handle(
-                self._lib.p2p_topic_subscribe, topic, json.dumps(options).encode(), self._queue, next_tag()
-            )
+            self._handle = self._lib.handle(self._lib.p2p_topic_subscribe, topic, json.dumps(options).encode(), self._queue, next_tag())
         except BaseException:
             self._lib.p2p_close(self._queue)
             raise
         self._bell = Bell(pump, self._queue, _Weak(self))
-        self._end = weakref.finalize(self, _end_subscription, self._lib, self._handle, self._queue, name)
-        self._end.atexit = False
+        self._end = finalizer(self, _end_subscription, self._lib, self._handle, self._queue, name)
 
     def __repr__(self) -> str:
         return f"<Subscription to {self.topic}, {'closed' if self._closed else 'open'}>"
@@ -270,9 +267,7 @@ class Topic:
         if queue:
             pump.targets[self._tag] = self._arrived
         try:
-            self._handle = self._lib.handle(
-                self._lib.p2p_topic_join, node, encode(name), json.dumps(options).encode(), queue, self._tag
-            )
+            self._handle = self._lib.handle(self._lib.p2p_topic_join, node, encode(name), json.dumps(options).encode(), queue, self._tag)
         except BaseException:
             pump.targets.pop(self._tag, None)
             raise

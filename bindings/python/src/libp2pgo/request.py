@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import weakref
 from collections import deque
 from ctypes import byref, c_uint64
 from time import monotonic
@@ -13,12 +12,14 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Corou
 
 from . import _abi
 from ._engine import Pump, Work, logger
-from ._library import encode, pointer
+from ._library import encode, finalizer, pointer
 from .errors import Cancelled, ClosedError, Error, RequestError, Timeout
 from .peer import PeerId
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer as BytesLike
+
+    from ._library import Finalizer
 
 __all__ = ["Request", "RequestStream"]
 
@@ -81,7 +82,7 @@ class RequestServer:
         lib = self._pump.lib
         try:
             answer = self._handler(request)
-            if hasattr(answer, "__aiter__"):
+            if isinstance(answer, AsyncIterator):
                 async with contextlib.AsyncExitStack() as stack:
                     if inspect.isasyncgen(answer):
                         stack.push_async_callback(answer.aclose)
@@ -120,7 +121,7 @@ class RequestStream:
         self._exchange = 0
         self._ended = False
         self._kept: deque[tuple[int, bytes]] = deque()  # parts whose await was cancelled
-        self._end: weakref.finalize[Any, RequestStream] | None = None
+        self._end: Finalizer | None = None
 
     def __aiter__(self) -> RequestStream:
         return self
@@ -136,8 +137,7 @@ class RequestStream:
         pump = self._pump()
         if not self._exchange and not self._ended:
             self._exchange = await self._open(pump)
-            self._end = weakref.finalize(self, pump.lib.p2p_close, self._exchange)
-            self._end.atexit = False
+            self._end = finalizer(self, pump.lib.p2p_close, self._exchange)
         return pump
 
     async def __anext__(self) -> bytes:
@@ -170,9 +170,7 @@ class RequestStream:
             self._end()
 
 
-async def ask(
-    pump: Pump, node: int, peer: str, protocol: str, data: Any, options: bytes | None, timeout: float | None
-) -> bytes:
+async def ask(pump: Pump, node: int, peer: str, protocol: str, data: Any, options: bytes | None, timeout: float | None) -> bytes:
     """Send a request and return the answer."""
     address, size = pointer(data)
     lib = pump.lib
@@ -182,9 +180,7 @@ async def ask(
     return result[4]
 
 
-async def open_exchange(
-    pump: Pump, node: int, peer: str, protocol: str, data: Any, options: bytes | None, timeout: float | None
-) -> int:
+async def open_exchange(pump: Pump, node: int, peer: str, protocol: str, data: Any, options: bytes | None, timeout: float | None) -> int:
     """Ask for a streamed answer and return the exchange's handle."""
     address, size = pointer(data)
     out = c_uint64()

@@ -7,14 +7,13 @@ import contextlib
 import os
 import socket
 import warnings
-import weakref
 from ctypes import byref, c_int
-from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Generator
 
 from . import _abi
 from ._engine import Future, Pump, next_tag
 from ._inflow import UNBOUNDED, Inflow, uvarint
-from ._library import Library, pointer
+from ._library import Library, finalizer, pointer
 from .errors import Error, StateError, StreamClosed, StreamReset, Timeout, TooBig, from_code
 from .peer import PeerId
 
@@ -121,8 +120,7 @@ class Stream:
         self._state = _State(pump, handle)
         self._inflow = self._state.inflow
         self._watched = False
-        self._end = weakref.finalize(self, _forgotten, self._state, f"<Stream {protocol} with {peer}>")
-        self._end.atexit = False
+        self._end = finalizer(self, _forgotten, self._state, f"<Stream {protocol} with {peer}>")
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
@@ -234,7 +232,7 @@ class Stream:
         searched = 0
         while True:
             end = inflow.find(b"\n", searched)
-            if end > limit or end < 0 and inflow.size >= limit:
+            if end > limit or (end < 0 and inflow.size >= limit):
                 raise TooBig(f"a line of {self.protocol} exceeds {limit} bytes", detail=max(end, inflow.size))
             if end < 0 and inflow.ended:
                 if inflow.error is not None:
@@ -413,7 +411,7 @@ class Stream:
             raise
         # The stream's handle is freed with the socket: the library ends the stream on the descriptor's end.
         self._end.detach()
-        weakref.finalize(sock, self._state.close).atexit = False
+        finalizer(sock, self._state.close)
         return sock
 
     def _check_open(self) -> None:
@@ -434,7 +432,7 @@ class OpeningStream:
         self._open = open_
         self._stream: Stream | None = None
 
-    def __await__(self) -> Any:
+    def __await__(self) -> Generator[Any, None, Stream]:
         return self._open().__await__()
 
     async def __aenter__(self) -> Stream:

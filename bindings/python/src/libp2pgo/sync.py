@@ -201,9 +201,7 @@ class Topic:
         self._topic = topic
         self.name = topic.name
 
-    def subscribe(
-        self, *, capacity: int = 16384, capacity_bytes: int = 64 << 20, overflow: Overflow = BLOCK
-    ) -> Subscription:
+    def subscribe(self, *, capacity: int = 16384, capacity_bytes: int = 64 << 20, overflow: Overflow = BLOCK) -> Subscription:
         found = self._topic.subscribe(capacity=capacity, capacity_bytes=capacity_bytes, overflow=overflow)
         return Subscription(self._pump, found)
 
@@ -342,9 +340,7 @@ class Node:
 
     # Streams.
 
-    def handle(
-        self, protocols: Protocols, handler: Callable[[Stream], Any] | None = None, *, max_streams: int | None = None
-    ) -> Any:
+    def handle(self, protocols: Protocols, handler: Callable[[Stream], Any] | None = None, *, max_streams: int | None = None) -> Any:
         """As :meth:`libp2pgo.Node.handle`, with a plain function that runs on a thread of its own per stream."""
 
         def register(function: Callable[[Stream], Any]) -> Service:
@@ -408,9 +404,7 @@ class Node:
     def topic(self, name: str) -> Topic:
         return Topic(self._here(), self._node.topic(name))
 
-    def subscribe(
-        self, topic: str, *, capacity: int = 16384, capacity_bytes: int = 64 << 20, overflow: Overflow = BLOCK
-    ) -> Subscription:
+    def subscribe(self, topic: str, *, capacity: int = 16384, capacity_bytes: int = 64 << 20, overflow: Overflow = BLOCK) -> Subscription:
         return self.topic(topic).subscribe(capacity=capacity, capacity_bytes=capacity_bytes, overflow=overflow)
 
     def publish(self, topic: str, data: BytesLike, *, min_peers: int = 0, timeout: float | None = 30.0) -> int:
