@@ -138,6 +138,15 @@ static inline void next_event(p2p_handle queue, struct taken *taken)
     if (!event_within(queue, limit_ms(), taken)) FAIL("no event came");
 }
 
+/* Fails if an event comes within ms. */
+static inline void no_event(p2p_handle queue, int ms)
+{
+    p2p_event event;
+    const int64_t n = p2p_queue_poll(queue, &event, 1, NULL, 0, ms);
+    if (n == 1 || n == P2P_E_TOO_BIG) FAIL("an event came");
+    GOOD(n);
+}
+
 /* The next event of a type; others are passed over. */
 static inline void wait_event(p2p_handle queue, int type, struct taken *taken)
 {
