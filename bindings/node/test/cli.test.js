@@ -1,12 +1,11 @@
 // The command line.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdtemp, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { startNode } from './helpers.js'
+import { startNode, workFolder } from './helpers.js'
 
 const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
 
@@ -24,8 +23,8 @@ test('version', async () => {
   assert.equal(facts.abi, 1)
 })
 
-test('key new makes a key that only we can read, id reads it, and it is never overwritten', async () => {
-  const file = join(await mkdtemp(join(tmpdir(), 'libp2pgo-')), 'key')
+test('key new makes a key that only we can read, id reads it, and it is never overwritten', async (t) => {
+  const file = join(await workFolder(t), 'key')
   const made = await run('key', 'new', file)
   assert.match(made.stdout, /^12D3KooW\w+\n$/)
   assert.equal((await stat(file)).mode & 0o777, 0o600)

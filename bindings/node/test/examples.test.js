@@ -1,10 +1,10 @@
 // The examples, run as a user runs them.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { cp, mkdir, mkdtemp, symlink } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { before, describe, test } from 'node:test'
+import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { until } from './helpers.js'
 
@@ -21,6 +21,8 @@ describe('examples', () => {
     for (const name of ['echo', 'request', 'chat'])
       await cp(join(examples, name), join(folder, name), { recursive: true })
   })
+
+  after(() => rm(folder, { recursive: true }))
 
   function start(t, name, ...args) {
     const child = spawn(process.execPath, [join(folder, name, `${name}.mjs`), ...args])

@@ -1,5 +1,8 @@
 // Shared by all tests: nodes on loopback that are closed at the end, and waiting for a state with a limit.
 import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createNode } from 'libp2pgo'
 import { native } from '../dist/ffi.js'
 
@@ -11,6 +14,13 @@ export async function startNode(t, options = {}) {
   const node = await createNode({ listen: ['/ip4/127.0.0.1/tcp/0'], ...options })
   t.after(() => node.close())
   return node
+}
+
+/** A folder that goes when the test ends. */
+export async function workFolder(t) {
+  const folder = await mkdtemp(join(tmpdir(), 'libp2pgo-'))
+  t.after(() => rm(folder, { recursive: true }))
+  return folder
 }
 
 /** Two connected nodes. */

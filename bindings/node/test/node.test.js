@@ -1,13 +1,12 @@
 // A node's life, its peers and its events.
 import assert from 'node:assert/strict'
-import { mkdtemp, stat, writeFile } from 'node:fs/promises'
+import { stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { inspect } from 'node:util'
 import { createKey, createNode, DialError, Libp2pError, peerIdOfKey } from 'libp2pgo'
-import { assertNoHandles, next, startNode, startPair, until, within } from './helpers.js'
+import { assertNoHandles, next, startNode, startPair, until, within, workFolder } from './helpers.js'
 
 after(assertNoHandles)
 
@@ -65,7 +64,7 @@ test('an identity comes from bytes, and from a file that is made for it', async 
   const node = await startNode(t, { identity: key })
   assert.equal(node.peerId, peerIdOfKey(key))
 
-  const file = join(await mkdtemp(join(tmpdir(), 'libp2pgo-')), 'node.key')
+  const file = join(await workFolder(t), 'node.key')
   const first = await createNode({ listen: [], identity: file })
   await first.close()
   assert.equal((await stat(file)).mode & 0o777, 0o600)
@@ -81,8 +80,8 @@ for (const type of ['ed25519', 'secp256k1', 'ecdsa', 'rsa']) {
   })
 }
 
-test('a key file that others can read is refused', async () => {
-  const file = join(await mkdtemp(join(tmpdir(), 'libp2pgo-')), 'node.key')
+test('a key file that others can read is refused', async (t) => {
+  const file = join(await workFolder(t), 'node.key')
   await writeFile(file, createKey(), { mode: 0o644 })
   await assert.rejects(createNode({ listen: [], identity: file }), (error) => {
     assert.equal(error.code, 'ERR_LIBP2P_PERMISSION')

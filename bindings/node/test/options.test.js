@@ -1,12 +1,12 @@
 // The options' types against the library's schema: the same keys, the same values. The compiler compares them.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { configSchema } from 'libp2pgo'
+import { workFolder } from './helpers.js'
 
 const folder = fileURLToPath(new URL('..', import.meta.url))
 
@@ -52,7 +52,7 @@ function claims(schema, type, path) {
   return lines
 }
 
-test('the types of options have the keys and values of the schema', () => {
+test('the types of options have the keys and values of the schema', async (t) => {
   const { $defs } = configSchema()
   assert.deepEqual(Object.keys($defs), Object.keys(types))
   const lines = Object.values(types).map(
@@ -69,9 +69,9 @@ test('the types of options have the keys and values of the schema', () => {
     'takes<1>(1)',
   )
   for (const [name, schema] of Object.entries($defs)) lines.push(...claims(schema, types[name][1], name))
-  const work = mkdtempSync(join(tmpdir(), 'libp2pgo-'))
-  writeFileSync(join(work, 'claims.ts'), lines.join('\n'))
-  writeFileSync(
+  const work = await workFolder(t)
+  await writeFile(join(work, 'claims.ts'), lines.join('\n'))
+  await writeFile(
     join(work, 'tsconfig.json'),
     JSON.stringify({
       extends: join(folder, 'tsconfig.json'),
