@@ -67,7 +67,10 @@ _WHERE = {
         "PeerConnected",
         "PeerDisconnected",
         "PeerFound",
+        "PeerJoined",
+        "PeerLeft",
         "PeerUnreachable",
+        "TopicEvents",
     ),
     "node": ("Node", "Service"),
     "peer": ("Connection", "Multiaddr", "PeerId", "PeerInfo", "PrivateKey"),
@@ -127,7 +130,10 @@ if TYPE_CHECKING:
         PeerConnected,
         PeerDisconnected,
         PeerFound,
+        PeerJoined,
+        PeerLeft,
         PeerUnreachable,
+        TopicEvents,
     )
     from .node import Node, Service
     from .peer import Connection, Multiaddr, PeerId, PeerInfo, PrivateKey
@@ -170,6 +176,8 @@ __all__ = [
     "PeerFound",
     "PeerId",
     "PeerInfo",
+    "PeerJoined",
+    "PeerLeft",
     "PeerNotFound",
     "PeerUnreachable",
     "PermissionDenied",
@@ -193,6 +201,7 @@ __all__ = [
     "Timeout",
     "TooBig",
     "Topic",
+    "TopicEvents",
     "Unsupported",
     "Verdict",
     "config",

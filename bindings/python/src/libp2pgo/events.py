@@ -23,7 +23,10 @@ __all__ = [
     "PeerConnected",
     "PeerDisconnected",
     "PeerFound",
+    "PeerJoined",
+    "PeerLeft",
     "PeerUnreachable",
+    "TopicEvents",
 ]
 
 
@@ -88,6 +91,20 @@ class ListenFailed:
 
     address: Multiaddr
     reason: str
+
+
+@dataclass(frozen=True)
+class PeerJoined:
+    """A peer subscribed to a topic that this node has joined."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True)
+class PeerLeft:
+    """A peer is gone from a topic that this node has joined."""
+
+    peer: PeerId
 
 
 Event = Union[PeerConnected, PeerDisconnected, PathChanged, PeerFound, PeerUnreachable, AddressesChanged, ListenFailed]
@@ -244,6 +261,62 @@ class Events(Generic[E]):
             self._bell.close()
 
     async def __aenter__(self) -> Events[E]:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+
+class TopicEvents:
+    """An async iterator of who joins and leaves a topic, from its creation on. Bounded as :class:`Events` is."""
+
+    def __init__(self, pump: Pump) -> None:
+        self.missed = 0
+        """Events that were lost because they were not fetched."""
+        self._pump = pump
+        self._waiting: deque[PeerJoined | PeerLeft] = deque()
+        self._closed = False
+        self._future: Future | None = None
+
+    def put(self, event: PeerJoined | PeerLeft) -> None:
+        if len(self._waiting) >= CAPACITY:
+            self._waiting.popleft()
+            self.missed += 1
+        self._waiting.append(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._future is not None:
+            self._pump.wake(self._future)
+
+    async def next(self, *, timeout: float | None = None) -> PeerJoined | PeerLeft | None:
+        """Return the next event, or None when the topic or the iterator is closed. Cancelling loses nothing."""
+        while True:
+            future = self._future = self._pump.future()
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._closed:
+                return None
+            try:
+                await self._pump.wait(future, timeout)
+            except Timeout:
+                raise Timeout(f"nobody joined or left within {timeout} s") from None
+
+    def __aiter__(self) -> TopicEvents:
+        return self
+
+    async def __anext__(self) -> PeerJoined | PeerLeft:
+        event = await self.next()
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    def close(self) -> None:
+        """End it."""
+        self._closed = True
+        self._wake()
+
+    async def __aenter__(self) -> TopicEvents:
         return self
 
     async def __aexit__(self, *_: object) -> None:

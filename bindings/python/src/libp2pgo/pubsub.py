@@ -16,6 +16,7 @@ from . import _abi
 from ._engine import Bell, Pump, logger, next_tag, poll
 from ._library import Library, encode, finalizer, pointer
 from .errors import Error, NodeClosed, Timeout, from_code
+from .events import PeerJoined, PeerLeft, TopicEvents
 from .peer import PeerId
 
 if TYPE_CHECKING:
@@ -263,11 +264,10 @@ class Topic:
             options = {**options, "validate": True}
             pump.serve()
         self._tag = next_tag()
-        queue = pump.queue if validator is not None else 0
-        if queue:
-            pump.targets[self._tag] = self._arrived
+        self._watchers: weakref.WeakSet[TopicEvents] = weakref.WeakSet()
+        pump.targets[self._tag] = self._arrived
         try:
-            self._handle = self._lib.handle(self._lib.p2p_topic_join, node, encode(name), json.dumps(options).encode(), queue, self._tag)
+            self._handle = self._lib.handle(self._lib.p2p_topic_join, node, encode(name), json.dumps(options).encode(), pump.queue, self._tag)
         except BaseException:
             pump.targets.pop(self._tag, None)
             raise
@@ -300,6 +300,13 @@ class Topic:
         result = await pump.call(self._lib.p2p_topic_publish, self._handle, address, size, min_peers, timeout=timeout)
         return result[2]
 
+    def events(self) -> TopicEvents:
+        """Iterate over who joins and leaves from now on."""
+        self._check()
+        events = TopicEvents(self._here())
+        self._watchers.add(events)
+        return events
+
     def peers(self) -> list[PeerId]:
         """Who is subscribed, as far as this node knows."""
         self._check()
@@ -318,6 +325,8 @@ class Topic:
             self._pump.targets.pop(self._tag, None)
             for subscription in list(self.subscriptions):
                 subscription.close()
+            for watcher in tuple(self._watchers):
+                watcher.close()
             self._lib.p2p_close(self._handle)
             self._left(self)
 
@@ -338,6 +347,13 @@ class Topic:
     # Validation.
 
     def _arrived(self, type_: int, status: int, subject: int, object_: int, value: int, flags: int, text: bytes, data: bytes) -> None:
+        if type_ in (_abi.EVENT_TOPIC_JOINED, _abi.EVENT_TOPIC_LEFT):
+            kind = PeerJoined if type_ == _abi.EVENT_TOPIC_JOINED else PeerLeft
+            for watcher in tuple(self._watchers):
+                watcher.put(kind(PeerId(text.decode("utf-8", "replace"))))
+        elif type_ == _abi.EVENT_CLOSED:
+            for watcher in tuple(self._watchers):
+                watcher.close()
         if type_ != _abi.EVENT_VALIDATE or self._validator is None:
             return
         try:
