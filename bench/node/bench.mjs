@@ -214,7 +214,9 @@ async function local() {
   const { queue } = await import(new URL('./queue.js', import.meta.resolve('libp2pgo')))
   const loading = now()
   const lib = native()
-  lib.p2p_abi()
+  const out = Buffer.alloc(8)
+  lib.p2p_config_new(null, out) // the first call that enters Go waits until its packages are initialised
+  const config = Number(out.readBigUInt64LE())
   const loaded = now()
   const node = await createNode({ listen: ['/ip4/127.0.0.1/tcp/0', '/ip4/127.0.0.1/udp/0/quic-v1'] })
   const up = now()
@@ -226,7 +228,7 @@ async function local() {
     first_node_ms: up - loaded,
     rss_mib: rss,
     noop_c_ns: callCost(() => lib.p2p_abi()),
-    noop_go_ns: callCost(() => lib.p2p_kind(1)),
+    noop_go_ns: callCost(() => lib.p2p_kind(config)),
     event_ns: eventCost(inbox, o.count),
   })
   await node.close()
