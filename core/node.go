@@ -25,6 +25,8 @@ type Node struct {
 	wg     sync.WaitGroup // goroutines of the node; see spawn
 	done   chan struct{}  // closed when Close has ended everything
 	events *mailbox[Event]
+	served servedNames
+	pubsub *publisher // nil: off
 	peers  *peerTable
 	dials  *dialTracer
 	keeper *keeper
@@ -89,6 +91,13 @@ func New(ctx context.Context, cfg *Config, inbox Inbox[Event]) (*Node, error) {
 func (n *Node) start(ctx context.Context, addresses []listenAddress, taken map[string]error) error {
 	if err := n.watchAddresses(); err != nil {
 		return err
+	}
+	if n.cfg.Pubsub.Enabled { // before anybody can connect, so that the first identify names its protocols
+		p, err := startPubsub(n)
+		if err != nil {
+			return err
+		}
+		n.pubsub = p
 	}
 	if err := n.listen(addresses, taken); err != nil {
 		return err

@@ -1,0 +1,146 @@
+package core
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// Service answers streams or requests under names of its own. Its methods may be called from any goroutine.
+type Service struct {
+	node      *Node
+	protocols []string
+	maxOpen   int64
+	open      atomic.Int64
+	accepted  atomic.Int64
+	refused   atomic.Int64
+	once      sync.Once
+	remove    func()
+}
+
+// ServeOptions are the options of Serve.
+type ServeOptions struct {
+	MaxStreams int `json:"max_streams" doc:"streams open at a time, beyond which the peer's is reset with code 0x1002; 0: no limit" min:"0" max:"1000000"`
+}
+
+// ParseServeOptions reads ServeOptions from strict JSON; empty is the defaults.
+func ParseServeOptions(doc []byte) (ServeOptions, error) {
+	o := ServeOptions{MaxStreams: 1024}
+	err := parseOptions(doc, &o, "")
+	return o, err
+}
+
+// Serve has handler called, on a goroutine of its own, with each stream that a peer opens under one of protocols; a name that ends in *
+// stands for all names with that prefix. The stream stays open after handler has returned. It fails with ErrExists if a name is served
+// already.
+func (n *Node) Serve(protocols []string, o ServeOptions, handler func(*Stream)) (*Service, error) {
+	s := &Service{node: n, protocols: protocols, maxOpen: int64(o.MaxStreams)}
+	return s, s.start(func(raw network.Stream, ended func()) {
+		handler(newStream(n, raw, ended))
+	})
+}
+
+// start registers the names. accept has to see to it that ended is called once.
+func (s *Service) start(accept func(raw network.Stream, ended func())) error {
+	n := s.node
+	if len(s.protocols) == 0 {
+		return Errorf(ErrInvalid, "no protocol to serve")
+	}
+	for _, p := range s.protocols {
+		if p == "" || p == "*" || strings.ContainsAny(p, "\n\r") || len(p) > 512 {
+			return Errorf(ErrInvalid, "protocol %s: a name is 1 to 512 bytes on one line, with more than a * in it", quoteShort(p))
+		}
+	}
+	if err := n.served.add(s.protocols); err != nil {
+		return err
+	}
+	handle := func(raw network.Stream) {
+		defer recovered("stream handler")
+		if open := s.open.Add(1); s.maxOpen > 0 && open > s.maxOpen {
+			s.open.Add(-1)
+			s.refused.Add(1)
+			raw.ResetWithError(network.StreamResourceLimitExceeded)
+			return
+		}
+		s.accepted.Add(1)
+		accept(raw, func() { s.open.Add(-1) })
+	}
+	for _, p := range s.protocols {
+		if prefix, ok := strings.CutSuffix(p, "*"); ok {
+			n.host.SetStreamHandlerMatch(protocol.ID(p), func(id protocol.ID) bool { return strings.HasPrefix(string(id), prefix) }, handle)
+		} else {
+			n.host.SetStreamHandler(protocol.ID(p), handle)
+		}
+	}
+	remove, err := n.onClose(func() { s.Close() })
+	s.remove = remove
+	if err != nil {
+		s.Close()
+	}
+	return err
+}
+
+// Close stops serving. Streams and requests that have come stay.
+func (s *Service) Close() error {
+	s.once.Do(func() {
+		s.remove()
+		for _, p := range s.protocols {
+			s.node.host.RemoveStreamHandler(protocol.ID(p))
+		}
+		s.node.served.remove(s.protocols)
+	})
+	return nil
+}
+
+// ServiceInfo is what Info returns; docs/info.md explains the keys.
+type ServiceInfo struct {
+	Kind      string   `json:"kind"`
+	Protocols []string `json:"protocols"`
+	Open      int64    `json:"open"`
+	Accepted  int64    `json:"accepted"`
+	Refused   int64    `json:"refused"`
+}
+
+// Info returns a ServiceInfo.
+func (s *Service) Info() any {
+	return ServiceInfo{"service", s.protocols, s.open.Load(), s.accepted.Load(), s.refused.Load()}
+}
+
+// servedNames are the names a node serves.
+type servedNames struct {
+	mu    sync.Mutex
+	names map[string]struct{} // guarded by mu
+}
+
+func (s *servedNames) add(names []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, name := range names {
+		if _, ok := s.names[name]; ok {
+			return Errorf(ErrExists, "protocol %s is served already", name)
+		}
+		for _, other := range names[:i] {
+			if other == name {
+				return Errorf(ErrInvalid, "protocol %s is named twice", name)
+			}
+		}
+	}
+	if s.names == nil {
+		s.names = map[string]struct{}{}
+	}
+	for _, name := range names {
+		s.names[name] = struct{}{}
+	}
+	return nil
+}
+
+func (s *servedNames) remove(names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range names {
+		delete(s.names, name)
+	}
+}

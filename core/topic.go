@@ -1,0 +1,244 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// TopicOptions are the options of Join: rules that every message must pass before it is delivered or passed on.
+type TopicOptions struct {
+	MaxSize           int      `json:"max_size" min:"0" max:"1073741824" doc:"bytes of the largest message; 0: pubsub.max_message_size"`
+	Signers           []string `json:"signers" doc:"peer ids that may author messages; empty: all"`
+	Rate              float64  `json:"rate" min:"0" max:"1000000" doc:"messages per second and author; 0: no limit"`
+	Burst             int      `json:"burst" min:"0" max:"1000000" doc:"messages an author may send at once under rate; 0: one second's worth"`
+	Validate          bool     `json:"validate" doc:"ask the program for a verdict on every message"`
+	ValidateTimeoutMs int      `json:"validate_timeout_ms" min:"1" max:"600000" doc:"time for a verdict"`
+	ValidateDefault   string   `json:"validate_default" enum:"reject,ignore,accept" doc:"the verdict when time is up"`
+	ValidateCapacity  int      `json:"validate_capacity" min:"1" max:"1000000" doc:"verdicts that may be pending; beyond it the default holds at once"`
+}
+
+// ParseTopicOptions reads TopicOptions from strict JSON; empty is the defaults.
+func ParseTopicOptions(doc []byte) (TopicOptions, error) {
+	o := TopicOptions{Signers: []string{}, ValidateTimeoutMs: 1000, ValidateDefault: "ignore", ValidateCapacity: 1024}
+	err := parseOptions(doc, &o, "")
+	return o, err
+}
+
+// TopicEventType says what a TopicEvent is.
+type TopicEventType int
+
+const (
+	// TopicJoined tells that Peer subscribed.
+	TopicJoined TopicEventType = iota
+	// TopicLeft tells that Peer no longer subscribes.
+	TopicLeft
+	// TopicValidate asks for Verdict.Answer on Message.
+	TopicValidate
+)
+
+// TopicEvent is what a topic tells besides messages.
+type TopicEvent struct {
+	Type    TopicEventType
+	Peer    peer.ID
+	Message *Message
+	Verdict *Verdict
+}
+
+// topicEventsMax is how many events of a topic may wait, besides verdicts; then the oldest are dropped.
+const topicEventsMax = 1024
+
+// Topic is a joined topic. Its methods may be called from any goroutine.
+type Topic struct {
+	p        *publisher
+	name     string
+	t        *pubsub.Topic
+	events   *mailbox[TopicEvent]
+	rules    *rules
+	counters *topicCounters
+	ctx      context.Context // ends with Close
+	cancel   context.CancelCauseFunc
+	unhook   func()
+	outbox   outbox
+
+	mu      sync.Mutex
+	closed  bool                       // guarded by mu
+	done    chan struct{}              // closed when Close is through
+	subs    map[*Subscription]struct{} // guarded by mu
+	present map[peer.ID]struct{}       // guarded by mu; peers that subscribe
+	changed chan struct{}              // guarded by mu; closed when present grows
+	watch   sync.WaitGroup
+}
+
+// Join joins a topic, once per node and name. It fails with ErrExists if it is joined already.
+func (n *Node) Join(name string, o TopicOptions, inbox Inbox[TopicEvent]) (*Topic, error) {
+	p := n.pubsub
+	if p == nil {
+		return nil, Errorf(ErrState, "topic %s: the node has pubsub off", quoteShort(name))
+	}
+	if name == "" || len(name) > 1024 {
+		return nil, Errorf(ErrInvalid, "topic %s: a name is 1 to 1024 bytes", quoteShort(name))
+	}
+	t := &Topic{p: p, name: name, counters: p.tracer.of(name), done: make(chan struct{}), subs: map[*Subscription]struct{}{},
+		present: map[peer.ID]struct{}{}, changed: make(chan struct{})}
+	t.ctx, t.cancel = context.WithCancelCause(n.ctx)
+	var err error
+	if t.rules, err = newRules(t, o); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.topics[name]; ok {
+		return nil, Errorf(ErrExists, "topic %s is joined already", quoteShort(name))
+	}
+	if n.ctx.Err() != nil {
+		return nil, ctxError(n.ctx, "topic %s", quoteShort(name))
+	}
+	if !t.rules.none() {
+		options := []pubsub.ValidatorOpt{pubsub.WithValidatorInline(!o.Validate)}
+		if o.Validate {
+			options = append(options, pubsub.WithValidatorConcurrency(o.ValidateCapacity))
+		}
+		if err := p.ps.RegisterTopicValidator(name, t.rules.check, options...); err != nil {
+			return nil, Errorf(ErrInternal, "topic %s: %v", quoteShort(name), err)
+		}
+	}
+	if t.t, err = p.ps.Join(name); err != nil {
+		t.rules.unregister()
+		return nil, Errorf(ErrInternal, "topic %s: %v", quoteShort(name), err)
+	}
+	t.events = newMailbox("topic events", inbox, DropOldest, topicEventsMax+o.ValidateCapacity, 0, nil)
+	handler, err := t.t.EventHandler()
+	if err == nil {
+		t.unhook, err = n.onClose(func() { t.Close() })
+	}
+	if err != nil {
+		t.events.close(err)
+		t.t.Close()
+		t.rules.unregister()
+		return nil, Errorf(ErrClosed, "topic %s: %v", quoteShort(name), err)
+	}
+	t.outbox.init(t)
+	p.topics[name] = t
+	t.watch.Add(1)
+	safeGo("topic peers", func() {
+		defer t.watch.Done()
+		defer handler.Cancel()
+		t.watchPeers(handler)
+	})
+	return t, nil
+}
+
+func (t *Topic) watchPeers(handler *pubsub.TopicEventHandler) {
+	for {
+		e, err := handler.NextPeerEvent(t.ctx) // ended by Close, and by the node
+		if err != nil {
+			return
+		}
+		event := TopicEvent{Type: TopicJoined, Peer: e.Peer}
+		t.mu.Lock()
+		if e.Type == pubsub.PeerJoin {
+			t.present[e.Peer] = struct{}{}
+			close(t.changed)
+			t.changed = make(chan struct{})
+		} else {
+			event.Type = TopicLeft
+			delete(t.present, e.Peer)
+		}
+		t.mu.Unlock()
+		t.events.put(t.ctx, event, 0)
+	}
+}
+
+// awaitPeers waits until at least n peers subscribe.
+func (t *Topic) awaitPeers(ctx context.Context, n int) error {
+	for {
+		t.mu.Lock()
+		have, changed := len(t.present), t.changed
+		t.mu.Unlock()
+		if have >= n {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-t.ctx.Done():
+			return ctxError(t.ctx, "topic %s", quoteShort(t.name))
+		case <-ctx.Done():
+			err := ctxError(ctx, "topic %s", quoteShort(t.name))
+			if errors.Is(err, ErrTimeout) {
+				return Errorf(ErrPeers, "topic %s: %d of %d peers subscribe", quoteShort(t.name), have, n)
+			}
+			return err
+		}
+	}
+}
+
+// Peers returns the peers that subscribe, as far as this node knows.
+func (t *Topic) Peers() []peer.ID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ids := make([]peer.ID, 0, len(t.present))
+	for id := range t.present {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// Close leaves the topic: its subscriptions end, and what waited to be published fails with ErrClosed.
+func (t *Topic) Close() {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		<-t.done
+		return
+	}
+	t.closed = true
+	subs := make([]*Subscription, 0, len(t.subs))
+	for s := range t.subs {
+		subs = append(subs, s)
+	}
+	t.mu.Unlock()
+	t.unhook()
+	t.cancel(Errorf(ErrClosed, "topic %s was left", quoteShort(t.name)))
+	for _, s := range subs {
+		s.Close()
+	}
+	t.watch.Wait()
+	t.outbox.wait()
+	t.p.mu.Lock()
+	t.rules.unregister()
+	t.t.Close()
+	delete(t.p.topics, t.name)
+	t.p.mu.Unlock()
+	t.events.close(nil)
+	close(t.done)
+}
+
+// TopicInfo is what Info returns; docs/info.md explains the keys.
+type TopicInfo struct {
+	Kind           string           `json:"kind"`
+	Topic          string           `json:"topic"`
+	Peers          int              `json:"peers"`
+	Subscriptions  int              `json:"subscriptions"`
+	Published      int64            `json:"published"`
+	Delivered      int64            `json:"delivered"`
+	Duplicates     int64            `json:"duplicates"`
+	Rejected       map[string]int64 `json:"rejected"`
+	Undeliverable  int64            `json:"undeliverable"`
+	DroppedRPC     int64            `json:"dropped_rpc"`
+	VerdictsLate   int64            `json:"verdicts_late"`
+	PublishWaiting int              `json:"publish_waiting"`
+}
+
+// Info returns a TopicInfo.
+func (t *Topic) Info() any {
+	c := t.counters
+	t.mu.Lock()
+	peers, subs := len(t.present), len(t.subs)
+	t.mu.Unlock()
+	return TopicInfo{"topic", t.name, peers, subs, c.published.Load(), c.delivered.Load(), c.duplicates.Load(), c.rejections(),
+		c.undeliverable.Load(), c.droppedRPC.Load(), t.rules.late.Load(), t.outbox.waiting()}
+}
