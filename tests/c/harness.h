@@ -130,28 +130,30 @@ static inline long number_from_environment(const char *name, long otherwise)
     return text && *text ? atol(text) : otherwise;
 }
 
-/* Runs a scenario as a process of its own and returns its wait status; its output goes to ours. Fails the test when it does not end. */
-static inline int run_scenario_sending(const char *name, int signal_number, int after_ms)
+/* Starts a scenario as a process of its own; its output goes to ours. */
+static inline pid_t start_scenario(const char *name)
 {
     extern char **environ;
     char self[] = "/proc/self/exe", option[] = "--scenario", scenario[128];
     char *arguments[] = {self, option, scenario, NULL};
     pid_t pid;
-    int status;
     snprintf(scenario, sizeof scenario, "%s", name);
     if (posix_spawn(&pid, self, NULL, NULL, arguments, environ) != 0) FAIL("cannot start scenario %s", name);
-    if (signal_number) {
-        pause_ms(after_ms);
-        kill(pid, signal_number);
-    }
+    return pid;
+}
+
+/* The wait status of a scenario. Fails the test when it does not end. */
+static inline int end_of_scenario(pid_t pid)
+{
+    int status;
     for (const int64_t until = now_ms() + limit_ms(); now_ms() < until; pause_ms(5))
         if (waitpid(pid, &status, WNOHANG) == pid) return status;
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);
-    FAIL("scenario %s does not end", name);
+    FAIL("a scenario does not end");
 }
 
-static inline int run_scenario(const char *name) { return run_scenario_sending(name, 0, 0); }
+static inline int run_scenario(const char *name) { return end_of_scenario(start_scenario(name)); }
 
 #define ENDS_WELL(status)                                                                   \
     do {                                                                                    \
