@@ -70,7 +70,7 @@ func failureOf(ctx context.Context, err error) failure {
 	case errors.As(err, &reset):
 		f.detail = int64(reset.Code)
 	case errors.As(err, &remote):
-		f.detail = int64(remote.Code)
+		f.detail, f.words = int64(remote.Code), remote.Words // as the handler said them
 	case errors.As(err, &size):
 		f.detail = size.Size
 	case errors.As(err, &partial):
