@@ -99,6 +99,18 @@ func SetLogSink(sink func(LogRecord)) {
 	logs.sink.Store(&sink)
 }
 
+// SetLogInbox is SetLogSink with an inbox for which capacity records may wait; then the oldest are dropped and announced. end takes it back
+// and waits until the inbox is no longer called. The newest sink or inbox takes the place of the one before.
+func SetLogInbox(capacity int, inbox Inbox[LogRecord]) (end func()) {
+	m := newMailbox("log", inbox, DropOldest, capacity, 0, nil)
+	sink := func(r LogRecord) { m.put(context.Background(), r, 0) } // DropOldest does not wait
+	logs.sink.Store(&sink)
+	return func() {
+		logs.sink.CompareAndSwap(&sink, nil)
+		m.close(nil)
+	}
+}
+
 // logHandler feeds slog records into logs.
 type logHandler struct {
 	subsystem string
