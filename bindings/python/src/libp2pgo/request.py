@@ -148,7 +148,7 @@ class RequestStream:
             raise StopAsyncIteration
         else:
             try:
-                result = await pump.call(pump.lib.p2p_request_next, self._exchange, timeout=None, late=self._keep)
+                result = await pump.call(pump.lib.p2p_request_next, self._exchange, None, None, timeout=None, late=self._keep)
             except Error:
                 await self.aclose()
                 raise
