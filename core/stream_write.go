@@ -20,7 +20,7 @@ type writeBuffer struct {
 	chunks  [][]byte      // guarded by mu
 	bytes   int           // guarded by mu; of chunks and of what is being sent
 	drained []func(error) // guarded by mu; to be told when bytes is below high
-	running bool          // guarded by mu; the sending goroutine
+	sending chan struct{} // guarded by mu; non-nil while the goroutine that sends runs, closed when it ends
 	err     error         // guarded by mu; of the last send, told once by the next call
 	failed  error         // guarded by mu; nothing can be sent any more
 }
@@ -29,21 +29,34 @@ func (b *writeBuffer) init(s *Stream, high int) {
 	b.stream, b.high, b.turn = s, max(high, 1), make(chan struct{}, 1)
 }
 
-// begin waits for the turn to write.
+// begin waits for the turn to write, after all that was enqueued before.
 func (b *writeBuffer) begin(ctx context.Context) error {
-	select {
-	case b.turn <- struct{}{}:
-	case <-ctx.Done():
-		return ctxError(ctx, "write to %s", b.stream.peer)
-	}
-	b.mu.Lock()
-	err := b.err
-	b.err = nil
-	b.mu.Unlock()
-	if err != nil {
+	for {
+		select {
+		case b.turn <- struct{}{}:
+		case <-ctx.Done():
+			return ctxError(ctx, "write to %s", b.stream.peer)
+		}
+		b.mu.Lock()
+		sent, err := b.sending, b.err
+		if sent == nil {
+			b.err = nil
+		}
+		b.mu.Unlock()
+		if sent == nil {
+			if err != nil {
+				b.finish()
+			}
+			return err
+		}
+		// The goroutine that sends has not got its turn yet: let it go first.
 		b.finish()
+		select {
+		case <-sent:
+		case <-ctx.Done():
+			return ctxError(ctx, "write to %s", b.stream.peer)
+		}
 	}
-	return err
 }
 
 func (b *writeBuffer) finish() { <-b.turn }
@@ -51,7 +64,7 @@ func (b *writeBuffer) finish() { <-b.turn }
 func (b *writeBuffer) idle() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !b.running
+	return b.sending == nil
 }
 
 func (b *writeBuffer) waiting() int {
@@ -97,10 +110,10 @@ func (b *writeBuffer) add(p []byte, framed bool, drained func(error)) (now bool,
 	if !now {
 		b.drained = append(b.drained, drained)
 	}
-	if !b.running {
-		b.running = true
+	if b.sending == nil {
+		b.sending = make(chan struct{})
 		if !b.stream.node.spawn("stream write", b.send) {
-			b.running = false
+			b.sending, b.chunks, b.bytes, b.drained = nil, nil, 0, nil
 			return false, Errorf(ErrClosed, "the node is closed")
 		}
 	}
@@ -114,6 +127,7 @@ func (b *writeBuffer) send() {
 	case b.turn <- struct{}{}:
 	case <-ctx.Done():
 		b.fail()
+		b.next()
 		return
 	}
 	defer b.finish()
@@ -139,8 +153,8 @@ func (b *writeBuffer) next() (p []byte, taken int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.chunks) == 0 {
-		b.running = false
-		b.chunks = nil
+		close(b.sending)
+		b.sending, b.chunks = nil, nil
 		return nil, 0
 	}
 	size := 0
