@@ -457,9 +457,14 @@ def loop_pump() -> LoopPump:
         pump = _pumps.get(loop)
         if pump is not None and not pump.closed:
             return pump
-        for other, old in list(_pumps.items()):
-            if other.is_closed():
-                del _pumps[other]
-                old.close()
+        _sweep()
         pump = _pumps[loop] = LoopPump(lib, loop)
         return pump
+
+
+def _sweep() -> None:
+    """Close the pumps of loops that ended before their nodes did."""
+    for loop, pump in list(_pumps.items()):
+        if loop.is_closed():
+            del _pumps[loop]
+            pump.close()

@@ -524,7 +524,7 @@ class Core:
         self.handle = result[1]
         self._hub = hub
         self.id = PeerId(lib.text(lib.p2p_node_id, self.handle))
-        self._end = finalizer(self, _forgotten, lib, self.handle, self.id)
+        self._end = finalizer(self, _forgotten, lib, self.handle, self.id, hub.queue, self._pumps)
         self._pumps.add(pump)
         pump.use(self.handle)
         pump.release(token)
@@ -546,14 +546,11 @@ class Core:
                     service._pump.soon(work.cancel)
         with self._lock:
             topics = list(self._topics.values())
-        for topic in topics:
-            topic._closed = True
         try:
             await pump.call(pump.lib.p2p_node_close, handle, timeout=None)
         finally:
             for topic in topics:
-                for subscription in list(topic.subscriptions):
-                    subscription._arrived()
+                topic.finish()
             assert self._hub is not None
             self._hub.close()
             for used in list(self._pumps):
@@ -651,7 +648,14 @@ class Core:
                 del self._topics[topic.name]
 
 
-def _forgotten(lib: Library, handle: int, peer: PeerId) -> None:
+def _forgotten(lib: Library, handle: int, peer: PeerId, events: int, pumps: weakref.WeakSet[Pump]) -> None:
     warnings.warn(f"unclosed <Node {peer}>", ResourceWarning, stacklevel=2)
+
+    def close() -> None:
+        lib.p2p_close(handle)
+        lib.p2p_close(events)
+        for pump in list(pumps):
+            pump.release(handle)
+
     # Closing takes a moment, and a finalizer runs wherever the garbage collector happens to be.
-    threading.Thread(target=lib.p2p_close, args=(handle,), name="libp2pgo-close", daemon=True).start()
+    threading.Thread(target=close, name="libp2pgo-close", daemon=True).start()

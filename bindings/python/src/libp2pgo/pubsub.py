@@ -201,9 +201,18 @@ class Subscription:
 
     def close(self) -> None:
         """End it. Messages not fetched yet are gone."""
-        self._closed = True
         self._error = None
+        self._release()
         self._ready.clear()
+
+    def finish(self) -> None:
+        """Its node has closed: what arrived before can still be iterated over."""
+        while self._pull():
+            pass
+        self._release()
+
+    def _release(self) -> None:
+        self._closed = True
         if self._end.detach():
             self._lib.p2p_close(self._handle)
             self._lib.p2p_close(self._queue)
@@ -329,6 +338,14 @@ class Topic:
                 watcher.close()
             self._lib.p2p_close(self._handle)
             self._left(self)
+
+    def finish(self) -> None:
+        """Its node has closed."""
+        self._closed = True
+        for subscription in list(self.subscriptions):
+            subscription.finish()
+        for watcher in tuple(self._watchers):
+            watcher.close()
 
     async def aclose(self) -> None:
         """As :meth:`close`."""

@@ -95,7 +95,7 @@ class _State:
 
 
 def _forgotten(state: _State, words: str) -> None:
-    if not state.closed:
+    if not (state.closed or state.pump.closed):
         warnings.warn(f"unclosed {words}", ResourceWarning, stacklevel=2)
         state.pump.soon(state.close)
 
