@@ -118,7 +118,7 @@ type PubsubConfig struct {
 	DHigh           int    `json:"d_high" min:"1" max:"1000" doc:"above this, peers are removed"`
 	DLazy           int    `json:"d_lazy" min:"0" max:"1000" doc:"peers that are told of messages by name only"`
 	HeartbeatMs     int    `json:"heartbeat_ms" min:"50" max:"3600000" doc:"pause between rounds of upkeep and gossip"`
-	FloodPublish    bool   `json:"flood_publish" doc:"send own messages to every peer of the topic, not to d of them"`
+	FloodPublish    bool   `json:"flood_publish" doc:"send own messages to every peer of the topic, not to d of them; without it a peer that subscribed a moment ago may miss them"`
 	MaxMessageSize  int    `json:"max_message_size" min:"1" max:"1073741824" doc:"bytes of the largest message, with its signature and other fields"`
 	OutboundQueue   int    `json:"outbound_queue" min:"1" max:"1000000" doc:"messages that may wait for one slow peer"`
 	ValidateQueue   int    `json:"validate_queue" min:"1" max:"1000000" doc:"messages that may wait for validation"`
@@ -155,7 +155,7 @@ func DefaultConfig() *Config {
 		Bootstrap:     BootstrapConfig{RetryMinMs: 1000, RetryMaxMs: 60_000},
 		Keep:          KeepConfig{RetryMinMs: 1000, RetryMaxMs: 60_000},
 		Pubsub: PubsubConfig{
-			Enabled: true, Signing: "sign", D: 6, DLow: 5, DHigh: 12, DLazy: 6, HeartbeatMs: 1000, MaxMessageSize: 1 << 20,
+			Enabled: true, Signing: "sign", D: 6, DLow: 5, DHigh: 12, DLazy: 6, HeartbeatMs: 1000, FloodPublish: true, MaxMessageSize: 1 << 20,
 			OutboundQueue: 1024, ValidateQueue: 4096,
 		},
 		Identify: IdentifyConfig{Agent: "libp2pgo"},
