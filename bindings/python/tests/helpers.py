@@ -17,7 +17,8 @@ from libp2pgo import sync
 TCP = "/ip4/127.0.0.1/tcp/0"
 QUIC = "/ip4/127.0.0.1/udp/0/quic-v1"
 NOBODY = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
-SOURCE = Path(__file__).resolve().parent.parent / "src"
+ROOT = Path(__file__).resolve().parents[3]
+SOURCE = ROOT / "bindings" / "python" / "src"
 
 
 def node(**options: Any) -> libp2pgo.Node:

@@ -1,0 +1,86 @@
+"""The library's log in Python's, and the command line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import NOBODY, sync_node
+
+import libp2pgo
+from libp2pgo import __main__ as cli
+from libp2pgo import log
+
+
+def test_records_become_logging_records(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "libp2pgo")
+    log.emit(4, "WARN\n2026-01-01T00:00:00Z\nswarm2\ndial failed\npeer=12D3\nreason=no = way")
+    record = caplog.records[0]
+    assert (record.name, record.levelno) == ("libp2pgo.swarm2", logging.WARNING)
+    assert record.getMessage() == "dial failed peer=12D3 reason=no = way"
+    assert record.fields == {"peer": "12D3", "reason": "no = way"}  # type: ignore[attr-defined]
+
+
+def test_forward_and_stop(caplog: pytest.LogCaptureFixture) -> None:
+    import time
+
+    caplog.set_level(logging.DEBUG, "libp2pgo")
+    log.forward("debug")
+    try:
+        with sync_node() as a:
+            with pytest.raises(libp2pgo.DialError):
+                a.connect(f"/ip4/127.0.0.1/tcp/1/p2p/{NOBODY}")
+            end = time.monotonic() + 5
+            while not any(r.name.startswith("libp2pgo.") for r in caplog.records) and time.monotonic() < end:
+                time.sleep(0.01)
+    finally:
+        log.stop()
+    assert any(r.name.startswith("libp2pgo.") for r in caplog.records)
+
+
+def test_an_unknown_level_is_refused() -> None:
+    with pytest.raises(ValueError, match="loud"):
+        log.forward("loud")
+
+
+def test_logging_configuration_is_not_touched() -> None:
+    logger = logging.getLogger("libp2pgo")
+    assert [type(handler) for handler in logger.handlers] == [logging.NullHandler]
+    assert logger.propagate
+    assert logger.level == logging.NOTSET
+
+
+def test_version_and_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["libp2pgo"] == libp2pgo.__version__
+    assert cli.main(["doctor"]) == 0
+    assert "go" in capsys.readouterr().out
+
+
+def test_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(tmp_path / "key")
+    assert cli.main(["key", "new", file, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert cli.main(["id", file, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == made["id"]
+    assert cli.main(["key", "new", file]) == 1
+    assert "key" in capsys.readouterr().err
+
+
+def test_ping(capsys: pytest.CaptureFixture[str]) -> None:
+    with sync_node() as n:
+        assert cli.main(["ping", n.addresses[0], "--count", "2", "--json"]) == 0
+        result = json.loads(capsys.readouterr().out)
+        assert result["peer"] == n.id
+        assert len(result["rtt_ms"]) == 2
+    assert cli.main(["ping", f"/ip4/127.0.0.1/tcp/1/p2p/{NOBODY}", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"] == "P2P_E_DIAL"
+
+
+def test_wrong_use_is_two() -> None:
+    done = subprocess.run([sys.executable, "-m", "libp2pgo", "nonsense"], capture_output=True, env={"PYTHONPATH": str(Path(cli.__file__).parents[1])})
+    assert done.returncode == 2

@@ -1,0 +1,247 @@
+"""The ways a process ends, forks and is interrupted: each in a child."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from helpers import child, finish
+
+START = """
+import asyncio, faulthandler, multiprocessing, os, signal, socket, sys, time, threading
+import libp2pgo
+from libp2pgo import sync
+from helpers import TCP, NOBODY, node, sync_node
+"""
+
+
+def run(code: str, limit: float = 20, **options: object) -> tuple[int, str, str]:
+    return finish(child(START + code, **options), limit)  # type: ignore[arg-type]
+
+
+def test_a_forked_child_is_told_at_once() -> None:
+    code = """
+n = sync_node().start()
+pid = os.fork()
+if pid == 0:
+    begin = time.monotonic()
+    for call in (lambda: n.ping(NOBODY), lambda: n.peers(), lambda: sync_node().start(), lambda: libp2pgo.PrivateKey.generate()):
+        try:
+            call()
+            os._exit(1)
+        except libp2pgo.ForkedProcessError:
+            pass
+    os._exit(0 if time.monotonic() - begin < 2 else 2)
+assert os.waitpid(pid, 0)[1] == 0
+n.close()
+print("parent lives")
+"""
+    status, out, err = run(code)
+    assert (status, out) == (0, "parent lives\n"), err
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(method: str) -> None:
+    code = """
+def work(_):
+    try:
+        with sync_node() as n:
+            return str(n.id)[:8]
+    except libp2pgo.ForkedProcessError:
+        return "forked"
+
+if __name__ == "__main__":
+    with sync_node(), multiprocessing.get_context(METHOD).Pool(1) as pool:
+        print(pool.map(work, [0])[0])
+"""
+    import os
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        script = os.path.join(folder, "script.py")
+        with open(script, "w") as file:
+            file.write(START + code.replace("METHOD", repr(method)))
+        status, out, err = finish(child(f"import runpy; runpy.run_path({script!r}, run_name='__main__')") if method == "fork" else _script(script))
+    assert status == 0, err
+    assert out == ("forked\n" if method == "fork" else "12D3KooW\n"), err
+
+
+def _script(path: str):  # type: ignore[no-untyped-def]
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    from helpers import SOURCE
+
+    environment = {**os.environ, "PYTHONPATH": f"{SOURCE}{os.pathsep}{Path(__file__).parent}"}
+    return subprocess.Popen([sys.executable, path], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_child_forked_before_the_load_is_free() -> None:
+    code = """
+pid = os.fork()
+with sync_node() as n:
+    assert n.addresses
+if pid == 0:
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+"""
+    status, _, err = run(code)
+    assert status == 0, err
+
+
+def test_subprocesses_are_no_forks() -> None:
+    code = """
+import subprocess
+with sync_node() as n:
+    for _ in range(5):
+        assert subprocess.run([sys.executable, "-c", "print(1)"], stdout=subprocess.PIPE, preexec_fn=lambda: None).stdout == b"1\\n"
+    assert n.addresses
+"""
+    status, _, err = run(code)
+    assert status == 0, err
+
+
+BUSY = """
+a, b = sync_node().start(), sync_node().start()
+a.connect(b.addresses)
+b.on_request("/same/1", lambda request: request.data)
+sub = b.subscribe("news")
+def work():
+    while True:
+        a.request(b.id, "/same/1", bytes(1000))
+        a.publish("news", b"x")
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.3)
+print("busy", flush=True)
+"""
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(0)", "os._exit(0)", "os.kill(os.getpid(), signal.SIGTERM)"])
+def test_exit_while_busy(end: str) -> None:
+    begin = time.monotonic()
+    status, out, err = run(BUSY + end)
+    assert status == (-signal.SIGTERM if "SIGTERM" in end else 0), err
+    assert out == "busy\n"
+    assert "Fatal" not in err
+    assert time.monotonic() - begin < 10
+
+
+WAITS = {
+    "request": "n.request(other.id, '/held/1', timeout=None)",
+    "read": "n.open_stream(other.id, '/silent/1').read()",
+    "subscription": "next(n.subscribe('news'))",
+    "events": "next(n.events(libp2pgo.ListenFailed))",
+    "publish": "n.publish('news', b'x', min_peers=9, timeout=None)",
+    "dial": "n.connect(f'/ip4/127.0.0.1/tcp/{silent.getsockname()[1]}/p2p/{NOBODY}')",
+}
+
+
+@pytest.mark.parametrize("wait", sorted(WAITS))
+def test_ctrl_c_ends_a_wait_of_the_sync_face_at_once(wait: str) -> None:
+    code = f"""
+silent = socket.create_server(("127.0.0.1", 0))
+with sync_node() as n, sync_node() as other:
+    other.on_request("/held/1", lambda request: time.sleep(60) or b"")
+    other.handle("/silent/1", lambda stream: stream.read())
+    n.connect(other.addresses)
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    begin = time.monotonic()
+    try:
+        {WAITS[wait]}
+    except KeyboardInterrupt:
+        print(time.monotonic() - begin < 2)
+    print(n.ping(other.id) > 0)
+os._exit(0)
+"""
+    status, out, err = run(code)
+    assert (status, out) == (0, "True\nTrue\n"), err
+
+
+@pytest.mark.parametrize("wait", ["await n.request(other.id, '/held/1', timeout=None)", "await asyncio.Event().wait()", "await n.subscribe('x').next()"])
+def test_ctrl_c_ends_asyncio_run(wait: str) -> None:
+    code = f"""
+async def main():
+    async with node() as n, node() as other:
+        @other.on_request("/held/1")
+        async def held(request):
+            await asyncio.sleep(60)
+        await n.connect(other.addresses)
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        {wait}
+begin = time.monotonic()
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    print(time.monotonic() - begin < 5)
+"""
+    status, out, err = run(code)
+    assert (status, out) == (0, "True\n"), err
+
+
+def test_a_pipe_without_a_reader_does_not_kill() -> None:
+    code = """
+with sync_node() as n, sync_node() as other:
+    other.handle("/end/1", lambda stream: stream.reset())
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    n.connect(other.addresses)
+    for _ in range(20):
+        stream = n.open_stream(other.id, "/end/1")
+        try:
+            for _ in range(20):
+                stream.write(bytes(1000))
+        except libp2pgo.Error:
+            pass
+        stream.close()
+    fd = n.open_socket(other.id, "/end/1")
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    fd.close()
+print("alive")
+"""
+    status, out, err = run(code)
+    assert (status, out) == (0, "alive\n"), err
+
+
+@pytest.mark.parametrize("flags", [(), ("-X", "faulthandler")])
+def test_faulthandler_before_and_after_the_load(flags: tuple[str, ...]) -> None:
+    code = """
+with sync_node() as n, sync_node() as other:
+    faulthandler.enable()
+    n.connect(other.addresses)
+    other.on_request("/same/1", lambda request: request.data)
+    for _ in range(50):
+        n.request(other.id, "/same/1", b"x")
+print("alive")
+"""
+    status, out, err = run(code, flags=flags)
+    assert (status, out) == (0, "alive\n"), err
+
+
+def test_the_remote_process_killed_is_told() -> None:
+    serving = child(
+        START
+        + """
+n = sync_node().start()
+n.handle("/silent/1", lambda stream: stream.read())
+print(n.addresses[0], flush=True)
+time.sleep(60)
+"""
+    )
+    assert serving.stdout is not None
+    address = serving.stdout.readline().strip()
+    from helpers import sync_node
+
+    import libp2pgo
+
+    with sync_node() as n:
+        stream = n.open_stream(address, "/silent/1")
+        stream.write(b"x")
+        n.ping(stream.peer)
+        serving.kill()
+        with pytest.raises(libp2pgo.Error):
+            stream.readexactly(1, timeout=10)
+        stream.close()
+    finish(serving)
