@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -35,7 +37,8 @@ func newPubsub(ctx context.Context, h host.Host, o options) (*pubsubNode, error)
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
 	}
 	if o.signing == "none" {
-		opts = append(opts, pubsub.WithMessageSignaturePolicy(pubsub.LaxNoSign))
+		// As a message without author has no number, its content is its name, here and in the library.
+		opts = append(opts, pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(), pubsub.WithMessageIdFn(contentID))
 	}
 	ps, err := pubsub.NewGossipSub(ctx, h, opts...)
 	if err != nil {
@@ -43,6 +46,13 @@ func newPubsub(ctx context.Context, h host.Host, o options) (*pubsubNode, error)
 	}
 	topic, err := ps.Join(topicName)
 	return &pubsubNode{topic: topic}, err
+}
+
+func contentID(m *pb.Message) string {
+	h := sha256.New()
+	h.Write([]byte(m.GetTopic()))
+	h.Write(m.GetData())
+	return string(h.Sum(nil))
 }
 
 func (n *pubsubNode) receive(ctx context.Context) error {
