@@ -87,8 +87,11 @@ func serveRequest(s *Stream, o RequestServeOptions, handler func(*Request)) {
 	s.node.spawn("request watch", func() {
 		var one [1]byte
 		_, err := s.Read(one[:])
-		if err == io.EOF {
-			return // an asker of another make closes its side first
+		r.mu.Lock()
+		answered := r.answered
+		r.mu.Unlock()
+		if err == io.EOF || answered {
+			return // an asker of another make closes its side first, and we close ours after the answer
 		}
 		r.cancel(Errorf(ErrCancelled, "%s gave the request up", s.peer))
 	})
@@ -106,13 +109,13 @@ func (r *Request) Context() context.Context { return r.ctx }
 
 // begin checks that an answer is still wanted and notes its end.
 func (r *Request) begin(last bool) error {
-	if r.ctx.Err() != nil {
-		return ctxError(r.ctx, "request of %s", r.Peer)
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.answered {
 		return Errorf(ErrState, "the request of %s is answered already", r.Peer)
+	}
+	if r.ctx.Err() != nil {
+		return ctxError(r.ctx, "request of %s", r.Peer)
 	}
 	r.answered = last
 	return nil
