@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
@@ -118,8 +119,8 @@ async def test_closing_on_one_loop_ends_waits_on_another() -> None:
     def elsewhere() -> None:
         async def wait() -> None:
             asyncio.get_running_loop().call_later(0.05, waiting.set)
-            sub = a.subscribe("news")
-            ended.extend(await asyncio.gather(a.publish("news", b"x", min_peers=9), sub.next(), return_exceptions=True))
+            with contextlib.closing(a.subscribe("news")) as sub:
+                ended.extend(await asyncio.gather(a.publish("news", b"x", min_peers=9), sub.next(), return_exceptions=True))
 
         asyncio.run(wait())
 
