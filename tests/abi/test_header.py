@@ -4,11 +4,13 @@ import os
 import pathlib
 import shlex
 import subprocess
+import sys
 import tempfile
 import unittest
 
-from generate import HEADER
-from header import Header
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from generate import HEADER  # noqa: E402
+from header import Header  # noqa: E402
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wundef", "-Werror"]
 C_WARNINGS = ["-Wstrict-prototypes", "-Wmissing-prototypes"]

@@ -6,10 +6,12 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import unittest
 
-from generate import HEADER, LIST, ROOT
-from header import Header
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from generate import HEADER, LIST, ROOT  # noqa: E402
+from header import Header  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("LIBP2PGO_BUILD", ROOT / "build"))
 LIBRARY = BUILD / "libp2pgo.so"

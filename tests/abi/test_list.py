@@ -2,11 +2,14 @@
 
 import difflib
 import json
+import os
 import re
+import sys
 import unittest
 
-from generate import HEADER, LIST, render
-from header import Header
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from generate import HEADER, LIST, render  # noqa: E402
+from header import Header  # noqa: E402
 
 ABI_TYPES = {"int", "int32_t", "int64_t", "uint32_t", "uint64_t", "size_t", "p2p_handle"}
 ABI_POINTERS = {

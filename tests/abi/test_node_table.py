@@ -1,10 +1,13 @@
 """The koffi table of the Node package agrees with the list: every function and constant, and no other."""
 
 import json
+import os
 import re
+import sys
 import unittest
 
-from generate import LIST, ROOT
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from generate import LIST, ROOT  # noqa: E402
 
 SOURCE = ROOT / "bindings" / "node" / "src"
 

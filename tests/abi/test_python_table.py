@@ -3,10 +3,13 @@
 import ctypes
 import importlib.util
 import json
+import os
 import struct
+import sys
 import unittest
 
-from generate import LIST, ROOT
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from generate import LIST, ROOT  # noqa: E402
 
 TABLE = ROOT / "bindings" / "python" / "src" / "libp2pgo" / "_abi.py"
 

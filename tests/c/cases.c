@@ -35,8 +35,9 @@ static int call(const struct bad_input *c, p2p_handle config)
     if (IS("p2p_topic_join")) return p2p_topic_join(node, c->name, c->options, queue, 0, &handle);
     if (IS("p2p_topic_subscribe")) return p2p_topic_subscribe(topic, c->options, queue, 0, &handle);
     if (IS("p2p_node_new")) {
-        GOOD(p2p_config_new(c->json, &handle));
-        const int result = p2p_node_new(handle, 0, 0, &node, &patience);
+        int result = p2p_config_new(c->json, &handle);
+        if (result < 0) return result;
+        result = p2p_node_new(handle, 0, 0, &node, &patience);
         GOOD(p2p_close(handle));
         return result;
     }

@@ -1,8 +1,7 @@
-"""Write tests/cases/*.json as a C header: python3 tests/c/cases.py OUTPUT"""
+"""tests/cases/*.json as a C header."""
 
 import json
 import pathlib
-import sys
 
 CASES = pathlib.Path(__file__).resolve().parents[1] / "cases"
 TEXTS = ("json", "path", "value", "type", "addresses", "peer", "protocols", "protocol", "name", "options")
@@ -32,15 +31,12 @@ def row(file, case):
     return f"    {{.title = {text(title)}, .call = {text(case['call'])}, .code = {case['code']}, .words = {{{words}}}, {', '.join(fields)}}},"
 
 
-def main(output):
+def header():
+    """The text of the header: every case as a row."""
     rows = [row(path.stem, case) for path in sorted(CASES.glob("*.json")) for case in json.loads(path.read_text(encoding="utf-8"))]
     fields = "".join(f" *{name}," for name in TEXTS).rstrip(",")
-    pathlib.Path(output).write_text(
+    return (
         "struct bad_input {\n    const char *title, *call, *words[4];\n    int code;\n"
         f"    const char{fields};\n    const uint8_t *bytes;\n    size_t len;\n}};\n\n"
         "static const struct bad_input bad_inputs[] = {\n" + "\n".join(rows) + "\n};\n"
     )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -172,8 +172,8 @@ static inline void harness_deadline(int signal_number)
     _exit(1);
 }
 
-/* Set by the suite: runs after each test that passed; may fail it. */
-static void (*after_each)(void);
+/* Set by the suite: run before each test, and after each that passed, which it may fail. */
+static void (*before_each)(void), (*after_each)(void);
 
 static inline int harness_run(struct test *test, int number)
 {
@@ -181,6 +181,7 @@ static inline int harness_run(struct test *test, int number)
     test_name = test->name;
     test_failed = 0;
     alarm((unsigned)(number_from_environment("DEADLINE", 120) * slow()));
+    if (before_each) before_each();
     if (setjmp(test_end) == 0) {
         test->run();
         if (!test_failed && after_each) after_each();

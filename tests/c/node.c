@@ -202,9 +202,18 @@ TEST(peer_connect__tells_both_sides)
     free(t);
 }
 
+static int is_identified(p2p_handle node, const char *peer)
+{
+    char *json;
+    GOOD(p2p_peer_info(node, peer, &json));
+    const int known = strstr(json, "\"connected\":true") && strstr(json, "/ipfs/ping/1.0.0");
+    p2p_free(json);
+    return known;
+}
+
 TEST(peer_keep__connects_again)
 {
-    p2p_handle queue = new_queue(), a = new_node_on(queue, NULL, "\"keep\": {\"retry_min_ms\": 20}"), b = new_node(TCP, NULL);
+    p2p_handle queue = new_queue(), a = new_node_on(queue, NULL, "\"keep\": {\"retry_min_ms\": 50}"), b = new_node(TCP, NULL);
     struct taken *t = malloc(sizeof *t);
     char address[256], b_id[128];
     first_address(b, address);
@@ -212,6 +221,9 @@ TEST(peer_keep__connects_again)
     GOOD(p2p_peer_keep(a, address));
     wait_event(queue, P2P_EVENT_PEER_CONNECTED, t);
     for (int i = 0; i < 3; i++) {
+        /* Before that the attempt is still under way, and finds another connection before the loss of the first is told. */
+        EVENTUALLY(is_identified(a, b_id));
+        pause_ms(5);
         GOOD(p2p_peer_disconnect(a, b_id));
         wait_event(queue, P2P_EVENT_PEER_DISCONNECTED, t);
         wait_event(queue, P2P_EVENT_PEER_CONNECTED, t);

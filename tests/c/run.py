@@ -7,7 +7,7 @@
     --repeat N                                   each program so often; the first failure ends it
     --full                                       the leak test with the counts of a release (minutes)
 
-Every program is one file, built with nothing but pkg-config. Prints what failed, and at the end: C: N passed, N failed.
+Every program is one file, built with nothing but pkg-config. Prints what failed, and at the end: N passed, N failed.
 """
 
 import argparse
@@ -18,6 +18,9 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from cases import header  # noqa: E402
+
 ROOT = HERE.parents[1]
 BUILD = pathlib.Path(os.environ.get("LIBP2PGO_BUILD", ROOT / "build"))
 PROGRAMS = sorted(path.stem for path in HERE.glob("*.c"))
@@ -55,11 +58,13 @@ def environment(mode):
 def build(program, mode):
     folder = BUILD / "c" / ("asan" if mode.startswith("asan") else "plain")
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, str(HERE / "cases.py"), str(folder / "cases.h")], check=True)
+    cases, text = folder / "cases.h", header()
+    if not cases.exists() or cases.read_text() != text:
+        cases.write_text(text)
     flags = WARNINGS + (" " + SANITIZE if mode.startswith("asan") else "")
     output = folder / program
-    sources = [HERE / f"{program}.c", HERE / "harness.h", HERE / "support.h", folder / "cases.h", BUILD / "libp2pgo.so"]
-    if output.exists() and all(output.stat().st_mtime > s.stat().st_mtime for s in sources[:3] + sources[4:]):
+    sources = [HERE / f"{program}.c", HERE / "harness.h", HERE / "support.h", cases, BUILD / "libp2pgo.so"]
+    if output.exists() and all(output.stat().st_mtime > source.stat().st_mtime for source in sources):
         return output
     command = f"{os.environ.get('CC', 'cc')} {flags} -I{folder} {HERE / program}.c $(pkg-config --cflags --libs libp2pgo) -o {output}"
     subprocess.run(["sh", "-ec", command], check=True, env=environment(mode))
@@ -124,7 +129,7 @@ def main():
             passed, failed = passed + good, failed + bad
         if failed:
             break
-    print(f"C: {passed} passed, {failed} failed")
+    print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 

@@ -5,9 +5,12 @@
 """
 
 import itertools
+import os
+import sys
 import unittest
 
-from programs import LANGUAGES, LIMIT, Program, run
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from programs import LANGUAGES, LIMIT, Program, run  # noqa: E402
 
 TRANSPORTS = ("/tcp/", "/quic-v1")
 
