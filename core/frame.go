@@ -60,6 +60,9 @@ func (f *frameReader) next(r io.Reader, limit int) ([]byte, error) {
 		}
 		n, err := f.r.Read(f.message[len(f.message):cap(f.message)])
 		f.message = f.message[:len(f.message)+n]
+		if uint64(len(f.message)) == f.length {
+			break // an end that came with the last bytes comes again
+		}
 		if err == io.EOF {
 			err = Errorf(ErrReset, "the flow ended inside a message of %d bytes", f.length)
 		}
