@@ -43,6 +43,10 @@ func (n *Node) Serve(protocols []string, o ServeOptions, handler func(*Stream)) 
 	})
 }
 
+func validProtocol(name string) bool {
+	return name != "" && len(name) <= 512 && !strings.ContainsAny(name, "\n\r")
+}
+
 // start registers the names. accept has to see to it that ended is called once.
 func (s *Service) start(accept func(raw network.Stream, ended func())) error {
 	n := s.node
@@ -50,7 +54,7 @@ func (s *Service) start(accept func(raw network.Stream, ended func())) error {
 		return Errorf(ErrInvalid, "no protocol to serve")
 	}
 	for _, p := range s.protocols {
-		if p == "" || p == "*" || strings.ContainsAny(p, "\n\r") || len(p) > 512 {
+		if !validProtocol(p) || p == "*" {
 			return Errorf(ErrInvalid, "protocol %s: a name is 1 to 512 bytes on one line, with more than a * in it", quoteShort(p))
 		}
 	}

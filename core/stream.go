@@ -66,6 +66,9 @@ func (n *Node) OpenStream(ctx context.Context, id peer.ID, protocols []string, o
 	}
 	ids := make([]protocol.ID, len(protocols))
 	for i, p := range protocols {
+		if !validProtocol(p) {
+			return nil, Errorf(ErrInvalid, "protocol %s: a name is 1 to 512 bytes on one line", quoteShort(p))
+		}
 		ids[i] = protocol.ID(p)
 	}
 	ctx, cancel := n.join(ctx)
