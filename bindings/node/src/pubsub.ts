@@ -52,8 +52,8 @@ export interface PublishOptions extends CallOptions {
 export class Message {
   /** The payload. */
   readonly data: Buffer
-  /** The author's number for it. */
-  readonly seq: number
+  readonly #seqLow: number
+  readonly #seqHigh: number
   readonly #text: string
   readonly #flags: number
   #lines: string[] | undefined
@@ -61,7 +61,8 @@ export class Message {
   /** @internal */
   constructor(event: Records) {
     this.data = event.data()
-    this.seq = event.value
+    this.#seqLow = event.valueLow
+    this.#seqHigh = event.valueHigh
     this.#flags = event.flags
     this.#text = event.rawText()
   }
@@ -80,6 +81,11 @@ export class Message {
   /** The peer that passed it on to us. */
   get receivedFrom(): string {
     return this.#line(1)
+  }
+
+  /** The author's number for it: grows with each of its messages. */
+  get seq(): bigint {
+    return (BigInt(this.#seqHigh) << 32n) | BigInt(this.#seqLow)
   }
 
   /** The message id, in hex. */

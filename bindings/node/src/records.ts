@@ -85,6 +85,15 @@ export class Records {
     return (this.#words[this.#base + 8] as number) + (this.#signed[this.#base + 9] as number) * HIGH
   }
 
+  /** The value's low and high 32 bits, for numbers beyond 2^53. */
+  get valueLow(): number {
+    return this.#words[this.#base + 8] as number
+  }
+
+  get valueHigh(): number {
+    return this.#words[this.#base + 9] as number
+  }
+
   get flags(): number {
     return this.#words[this.#base + 10] as number
   }

@@ -62,6 +62,7 @@ export class Stream extends Duplex implements Source {
   #frames: Frames | undefined
   #socket: Socket | undefined
   #gone = false
+  #ended = false
   #promised = false
 
   /** @internal */
@@ -126,6 +127,7 @@ export class Stream extends Duplex implements Source {
   }
 
   #endReading(): void {
+    this.#ended = true
     if (this.#frames) this.#frames.end()
     if (this.#reading !== 'bytes') this.#reading = 'bytes'
     this.push(null)
@@ -208,7 +210,7 @@ export class Stream extends Duplex implements Source {
   /** Reads one message, framed with its length; null at the end of the peer's flow. */
   async readMessage(options: MessageOptions = {}): Promise<Buffer | null> {
     this.#claim('readMessage')
-    if (this.readableEnded || this.closed) return null
+    if (this.#ended || this.closed) return null
     this.#tellByPromise()
     this.#reading = 'messages'
     const max = integerOf('max', options.max ?? DEFAULT_MESSAGE_LIMIT, 1, 2 ** 30)
@@ -258,7 +260,7 @@ export class Stream extends Duplex implements Source {
       : this.#reading === 'messages' && verb === 'readMessage'
         ? 'not yet'
         : this.#reading
-    if (state !== 'not yet' && !this.readableEnded) {
+    if (state !== 'not yet' && !this.#ended) {
       throw new Libp2pError('ERR_LIBP2P_STATE', `${verb}: the stream is read as ${state} already`)
     }
   }
@@ -319,8 +321,12 @@ export class Stream extends Duplex implements Source {
         }
         break
       case EVENT.STREAM_END:
-        if (this.#frames) this.#endReading()
-        else this.push(null)
+        if (this.#frames) {
+          this.#endReading()
+        } else {
+          this.#ended = true
+          this.push(null)
+        }
         break
       case EVENT.STREAM_RESET:
         this.#gone = true

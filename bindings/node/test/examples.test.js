@@ -79,10 +79,13 @@ describe('examples', () => {
     const ann = await serve(t, 'chat', '--listen', '/ip4/127.0.0.1/tcp/0')
     const bob = await serve(t, 'chat', ann.addresses[0])
     await until(() => ann.program.stdout.includes('is here') && bob.program.stdout.includes('is here'), 'them to meet')
-    ann.program.child.stdin.write('hello bob\n')
-    await until(() => bob.program.stdout.includes(': hello bob'), 'the line')
-    bob.program.child.stdin.write('hello ann\n')
-    await until(() => ann.program.stdout.includes(': hello ann'), 'the answer')
+    // Pubsub keeps nothing for who is not in the mesh yet, so a line is said until it is heard.
+    const say = async (from, to, line) => {
+      const talking = setInterval(() => from.child.stdin.write(`${line}\n`), 200)
+      await until(() => to.stdout.includes(`: ${line}`), line).finally(() => clearInterval(talking))
+    }
+    await say(ann.program, bob.program, 'hello bob')
+    await say(bob.program, ann.program, 'hello ann')
     ann.program.child.stdin.end()
     await until(() => ann.program.code === 0, 'the end of input to end the program')
     await stop(bob.program)

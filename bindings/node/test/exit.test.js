@@ -112,7 +112,7 @@ test('terminating busy workers ten times harms nobody', async () => {
     import { createNode } from 'libp2pgo'
     const node = await createNode({ listen: [] })
     for (let i = 0; i < 10; i++) {
-      const worker = new Worker(new URL(${JSON.stringify(worker.href)}), { workerData: { requests: i * 5, flood: true } })
+      const worker = new Worker(new URL(${JSON.stringify(worker.href)}), { execArgv: [], workerData: { requests: i * 5, flood: true } })
       await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))
       await worker.terminate()
     }

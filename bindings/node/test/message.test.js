@@ -110,7 +110,7 @@ test('bytes and messages on one stream go out in the order of the calls', async 
 
 test('a stream is read in one way', async (t) => {
   const { ours, theirs } = await openPair(t)
-  theirs.resume()
+  theirs.read(0)
   await assert.rejects(theirs.readMessage(), { code: 'ERR_LIBP2P_STATE' })
   assert.throws(() => theirs.frames(), { code: 'ERR_LIBP2P_STATE' })
   assert.throws(() => theirs.detach(), { code: 'ERR_LIBP2P_STATE' })

@@ -30,7 +30,9 @@ test('a message arrives with all that is known of it', async (t) => {
   assert.match(message.id, /^[0-9a-f]+$/)
   assert.equal(message.signed, true)
   assert.equal(message.local, false)
-  assert.ok(Number.isSafeInteger(message.seq))
+  assert.equal(typeof message.seq, 'bigint')
+  await topics[0].publish('pear', { minPeers: 1 })
+  assert.ok((await within(subscription.next(), 'the next')).value.seq > message.seq)
   assert.match(inspect(message), /^Message \{ topic: 'früchte'/)
 })
 
@@ -64,18 +66,15 @@ test('unsigned messages carry no author', async (t) => {
   assert.equal(value.from, '')
 })
 
-test('a burst of 10,000 arrives whole and in order', async (t) => {
+test('a burst of 10,000 arrives whole', async (t) => {
   const { topics, subscription } = await meet(t, 'burst')
   await topics[0].publish('first', { minPeers: 1 })
   await subscription.next()
-  const sending = (async () => {
-    const sent = []
-    for (let i = 0; i < 10_000; i++) sent.push(topics[0].publish(String(i)))
-    await Promise.all(sent)
-  })()
-  for (let i = 0; i < 10_000; i++) {
-    const { value } = await within(subscription.next(), `message ${i}`, 30_000)
-    assert.equal(value.data.toString(), String(i))
+  const missing = new Set(Array.from({ length: 10_000 }, (_, i) => String(i)))
+  const sending = Promise.all([...missing].map((text) => topics[0].publish(text)))
+  while (missing.size > 0) {
+    const { value } = await within(subscription.next(), `the last ${missing.size} messages`, 30_000)
+    assert.ok(missing.delete(value.data.toString()), `${value.data} came twice`)
   }
   await sending
   assert.equal(subscription.dropped, 0)
