@@ -43,6 +43,7 @@ def _no_handles_left() -> Iterator[None]:
     if not _library.loaded():
         return
     gc.collect()
+    gc.collect()  # a loop's pump becomes garbage when the loop has been collected
     _engine._sweep()  # what the next use of the package on another loop would do
     lib = _library.library()
     until = time.monotonic() + 5  # a forgotten object is closed by a thread

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from helpers import ROOT
 
 import libp2pgo
+from helpers import ROOT
 from libp2pgo import _abi
 from libp2pgo._library import Library, library
 
 FOLDER = Path(ROOT) / "tests" / "cases"
 CASES = [(path.stem, case) for path in sorted(FOLDER.glob("*.json")) for case in json.loads(path.read_text())]
 PARAMETERS: dict[str, list[dict[str, str]]] = {
-    name: function["parameters"] for name, function in json.loads((FOLDER.parent / "abi" / "libp2p.abi.json").read_text())["functions"].items()
+    name: function["parameters"]
+    for name, function in json.loads((FOLDER.parent / "abi" / "libp2p.abi.json").read_text())["functions"].items()
 }
 
 

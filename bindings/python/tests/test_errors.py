@@ -68,7 +68,9 @@ def test_os_errors_show_their_words_only() -> None:
 
 
 def test_dial_attempts_are_read_from_the_words() -> None:
-    words = "12D3Koo: none of 2 addresses answered: /ip4/10.0.0.7/tcp/4001 connect: refused; twice; /dns4/a.example/udp/1/quic-v1 time is up"
+    words = (
+        "12D3Koo: none of 2 addresses answered: /ip4/10.0.0.7/tcp/4001 connect: refused; twice; /dns4/a.example/udp/1/quic-v1 time is up"
+    )
     error = errors.from_code(_abi.E_DIAL, words)
     assert error.attempts == (
         ("/ip4/10.0.0.7/tcp/4001", "connect: refused; twice"),

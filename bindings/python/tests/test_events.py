@@ -6,9 +6,9 @@ import asyncio
 import threading
 
 import pytest
-from helpers import NOBODY, TCP, node, until
 
 import libp2pgo
+from helpers import NOBODY, TCP, node, until
 from libp2pgo import ListenFailed, PeerConnected, PeerDisconnected, PeerUnreachable
 
 

@@ -109,7 +109,14 @@ def test_the_first_end_counts() -> None:
 
 @pytest.mark.parametrize(
     ("data", "value"),
-    [(b"\x00", (0, 1)), (b"\x7fx", (127, 1)), (b"\x80\x01", (128, 2)), (b"\xff" * 9 + b"\x01", (2**64 - 1, 10)), (b"", None), (b"\x80", None)],
+    [
+        (b"\x00", (0, 1)),
+        (b"\x7fx", (127, 1)),
+        (b"\x80\x01", (128, 2)),
+        (b"\xff" * 9 + b"\x01", (2**64 - 1, 10)),
+        (b"", None),
+        (b"\x80", None),
+    ],
 )
 def test_uvarint_reads(data: bytes, value: tuple[int, int] | None) -> None:
     assert uvarint(data) == value

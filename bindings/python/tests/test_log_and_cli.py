@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import NOBODY, sync_node
 
 import libp2pgo
+from helpers import NOBODY, sync_node
 from libp2pgo import __main__ as cli
 from libp2pgo import log
 
@@ -82,5 +82,7 @@ def test_ping(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_wrong_use_is_two() -> None:
-    done = subprocess.run([sys.executable, "-m", "libp2pgo", "nonsense"], capture_output=True, env={"PYTHONPATH": str(Path(cli.__file__).parents[1])})
+    done = subprocess.run(
+        [sys.executable, "-m", "libp2pgo", "nonsense"], capture_output=True, env={"PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    )
     assert done.returncode == 2

@@ -8,9 +8,9 @@ import threading
 from typing import Any
 
 import pytest
-from helpers import node, sync_node, until
 
 import libp2pgo
+from helpers import node, sync_node, until
 from libp2pgo import _engine, _library
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import QUIC, TCP, child, finish, node, until
 
 import libp2pgo
+from helpers import QUIC, TCP, child, finish, node, until
 from libp2pgo import Node
 
 

@@ -7,9 +7,9 @@ import socket
 import time
 
 import pytest
-from helpers import NOBODY, QUIC, TCP, node, pair, until
 
 import libp2pgo
+from helpers import NOBODY, QUIC, TCP, node, pair, until
 
 
 @pytest.mark.parametrize("listen", [TCP, QUIC])

@@ -6,6 +6,7 @@ import signal
 import time
 
 import pytest
+
 from helpers import child, finish
 
 START = """
@@ -62,7 +63,9 @@ if __name__ == "__main__":
         script = os.path.join(folder, "script.py")
         with open(script, "w") as file:
             file.write(START + code.replace("METHOD", repr(method)))
-        status, out, err = finish(child(f"import runpy; runpy.run_path({script!r}, run_name='__main__')") if method == "fork" else _script(script))
+        status, out, err = finish(
+            child(f"import runpy; runpy.run_path({script!r}, run_name='__main__')") if method == "fork" else _script(script)
+        )
     assert status == 0, err
     assert out == ("forked\n" if method == "fork" else "12D3KooW\n"), err
 
@@ -161,7 +164,9 @@ os._exit(0)
     assert (status, out) == (0, "True\nTrue\n"), err
 
 
-@pytest.mark.parametrize("wait", ["await n.request(other.id, '/held/1', timeout=None)", "await asyncio.Event().wait()", "await n.subscribe('x').next()"])
+@pytest.mark.parametrize(
+    "wait", ["await n.request(other.id, '/held/1', timeout=None)", "await asyncio.Event().wait()", "await n.subscribe('x').next()"]
+)
 def test_ctrl_c_ends_asyncio_run(wait: str) -> None:
     code = f"""
 async def main():
@@ -232,9 +237,8 @@ time.sleep(60)
     )
     assert serving.stdout is not None
     address = serving.stdout.readline().strip()
-    from helpers import sync_node
-
     import libp2pgo
+    from helpers import sync_node
 
     with sync_node() as n:
         stream = n.open_stream(address, "/silent/1")

@@ -8,9 +8,9 @@ import warnings
 from typing import Any
 
 import pytest
-from helpers import pair, until
 
 import libp2pgo
+from helpers import pair, until
 from libp2pgo import Message, Verdict
 
 

@@ -6,9 +6,9 @@ import asyncio
 from typing import AsyncIterator
 
 import pytest
-from helpers import node, pair, until
 
 import libp2pgo
+from helpers import node, pair, until
 from libp2pgo import Request, RequestError
 
 SUM, COUNT = "/test/sum/1", "/test/count/1"

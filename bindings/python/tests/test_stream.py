@@ -11,9 +11,9 @@ import warnings
 from typing import Any, AsyncIterator, Awaitable, Callable
 
 import pytest
-from helpers import QUIC, TCP, node, pair, until
 
 import libp2pgo
+from helpers import QUIC, TCP, node, pair, until
 from libp2pgo import Stream
 
 ECHO = "/test/echo/1"

@@ -8,9 +8,9 @@ import pkgutil
 from typing import Any, get_type_hints
 
 import pytest
-from helpers import child, finish
 
 import libp2pgo
+from helpers import child, finish
 from libp2pgo import config
 
 MODULES = [name for _, name, _ in pkgutil.iter_modules(libp2pgo.__path__) if not name.startswith("_")]

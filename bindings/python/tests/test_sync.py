@@ -7,9 +7,9 @@ import time
 from typing import Iterator
 
 import pytest
-from helpers import NOBODY, child, finish, node, sync_node
 
 import libp2pgo
+from helpers import NOBODY, child, finish, node, sync_node
 from libp2pgo import Message, Request, RequestError, Verdict, sync
 
 ECHO = "/test/echo/1"

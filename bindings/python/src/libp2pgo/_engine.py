@@ -336,7 +336,8 @@ class LoopPump(Pump):
                 pass  # closed meanwhile: nobody waits there any more
 
     def release(self, node: int) -> None:
-        if threading.get_ident() == self.thread:
+        loop = self._loop()
+        if threading.get_ident() == self.thread or loop is None or loop.is_closed():
             super().release(node)
         else:
             self.soon(super().release, node)
