@@ -68,13 +68,11 @@ def test_os_errors_show_their_words_only() -> None:
 
 
 def test_dial_attempts_are_read_from_the_words() -> None:
-    words = (
-        "12D3Koo: none of 2 addresses answered: /ip4/10.0.0.7/tcp/4001 connect: refused; twice; /dns4/a.example/udp/1/quic-v1 time is up"
-    )
+    words = "12D3Koo: none of 2 addresses answered: /ip4/10.0.0.7/tcp/4001 connect: refused; twice; /dns4/a.example/udp/1/quic-v1 late"
     error = errors.from_code(_abi.E_DIAL, words)
     assert error.attempts == (
         ("/ip4/10.0.0.7/tcp/4001", "connect: refused; twice"),
-        ("/dns4/a.example/udp/1/quic-v1", "time is up"),
+        ("/dns4/a.example/udp/1/quic-v1", "late"),
     )
     single = errors.from_code(_abi.E_DIAL, "12D3Koo: the only address did not answer: /ip4/10.0.0.7/tcp/4001 refused")
     assert [attempt.address for attempt in single.attempts] == ["/ip4/10.0.0.7/tcp/4001"]

@@ -17,7 +17,7 @@ from libp2pgo import _engine, _library
 class NoReaders(asyncio.SelectorEventLoop):
     """A loop as Windows' Proactor: it cannot watch a descriptor."""
 
-    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:
+    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:  # type: ignore[override]
         raise NotImplementedError
 
     def remove_reader(self, fd: Any) -> bool:

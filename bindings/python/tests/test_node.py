@@ -48,7 +48,7 @@ async def test_a_closed_node_and_one_not_started_say_so() -> None:
         pass
     for call in (lambda: n.addresses, n.peers, n.info, lambda: n.join("x")):
         with pytest.raises(libp2pgo.NodeClosed):
-            call()  # type: ignore[operator]
+            call()
     with pytest.raises(libp2pgo.NodeClosed):
         await n.connect("/ip4/127.0.0.1/tcp/1/p2p/" + n.id)
     with pytest.raises(libp2pgo.StateError, match="once"):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 import time
+from typing import Any
 
 import pytest
 
-from helpers import child, finish
+import libp2pgo
+from helpers import child, finish, sync_node
 
 START = """
 import asyncio, faulthandler, multiprocessing, os, signal, socket, sys, time, threading
@@ -17,8 +21,8 @@ from helpers import TCP, NOBODY, node, sync_node
 """
 
 
-def run(code: str, limit: float = 20, **options: object) -> tuple[int, str, str]:
-    return finish(child(START + code, **options), limit)  # type: ignore[arg-type]
+def run(code: str, limit: float = 20, **options: Any) -> tuple[int, str, str]:
+    return finish(child(START + code, **options), limit)
 
 
 def test_a_forked_child_is_told_at_once() -> None:
@@ -56,30 +60,15 @@ if __name__ == "__main__":
     with sync_node(), multiprocessing.get_context(METHOD).Pool(1) as pool:
         print(pool.map(work, [0])[0])
 """
-    import os
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         script = os.path.join(folder, "script.py")
         with open(script, "w") as file:
             file.write(START + code.replace("METHOD", repr(method)))
-        status, out, err = finish(
-            child(f"import runpy; runpy.run_path({script!r}, run_name='__main__')") if method == "fork" else _script(script)
-        )
+        environment = {**os.environ, "PYTHONPATH": f"{SOURCE}{os.pathsep}{Path(__file__).parent}"}
+        pipe = subprocess.PIPE
+        status, out, err = finish(subprocess.Popen([sys.executable, script], env=environment, stdout=pipe, stderr=pipe, text=True))
     assert status == 0, err
     assert out == ("forked\n" if method == "fork" else "12D3KooW\n"), err
-
-
-def _script(path: str):  # type: ignore[no-untyped-def]
-    import os
-    import subprocess
-    import sys
-    from pathlib import Path
-
-    from helpers import SOURCE
-
-    environment = {**os.environ, "PYTHONPATH": f"{SOURCE}{os.pathsep}{Path(__file__).parent}"}
-    return subprocess.Popen([sys.executable, path], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_child_forked_before_the_load_is_free() -> None:
@@ -164,9 +153,7 @@ os._exit(0)
     assert (status, out) == (0, "True\nTrue\n"), err
 
 
-@pytest.mark.parametrize(
-    "wait", ["await n.request(other.id, '/held/1', timeout=None)", "await asyncio.Event().wait()", "await n.subscribe('x').next()"]
-)
+@pytest.mark.parametrize("wait", ["await n.request(other.id, '/held/1')", "await asyncio.Event().wait()", "await n.subscribe('x').next()"])
 def test_ctrl_c_ends_asyncio_run(wait: str) -> None:
     code = f"""
 async def main():
@@ -237,8 +224,6 @@ time.sleep(60)
     )
     assert serving.stdout is not None
     address = serving.stdout.readline().strip()
-    import libp2pgo
-    from helpers import sync_node
 
     with sync_node() as n:
         stream = n.open_stream(address, "/silent/1")

@@ -108,7 +108,7 @@ class topic_subscription:
 async def test_cancelling_loses_no_message() -> None:
     async with pair() as (a, b), b.subscribe("news") as sub:
         await a.publish("news", b"0", min_peers=1)
-        got = []
+        got: list[int] = []
         i = 0
         while len(got) < 50:
             task = asyncio.ensure_future(sub.next(timeout=5))

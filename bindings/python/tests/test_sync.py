@@ -187,7 +187,7 @@ def test_closing_on_another_thread_ends_every_wait(what: str) -> None:
     with sync_node() as b:
         b.handle(ECHO, lambda stream: stream.read())
         release = threading.Event()
-        b.on_request("/held/1", lambda request: release.wait(10) and b"")
+        b.on_request("/held/1", lambda request: b"%d" % release.wait(10))
         a = sync_node().start()
         a.connect(b.addresses)
         stream = a.open_stream(b.id, ECHO)

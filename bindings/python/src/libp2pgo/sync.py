@@ -14,7 +14,7 @@ wait. The words are those of the asyncio face, whose documentation holds.
 from __future__ import annotations
 
 import socket as _socket
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping, TypeVar, Union, overload
 
 from ._blocking import BlockingPump
 from ._library import library
@@ -40,11 +40,12 @@ if TYPE_CHECKING:
 
     Answer = Union[BytesLike, Iterable[BytesLike]]
     RequestHandler = Callable[[Request], Answer]
+    R = TypeVar("R", bound=RequestHandler)
 
 __all__ = ["Events", "Node", "RequestStream", "Stream", "Subscription", "Topic"]
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[["Stream"], Any])
 
 
 class Stream:
@@ -340,6 +341,10 @@ class Node:
 
     # Streams.
 
+    @overload
+    def handle(self, protocols: Protocols, handler: None = None, *, max_streams: int | None = None) -> Callable[[F], F]: ...
+    @overload
+    def handle(self, protocols: Protocols, handler: Callable[[Stream], Any], *, max_streams: int | None = None) -> Service: ...
     def handle(self, protocols: Protocols, handler: Callable[[Stream], Any] | None = None, *, max_streams: int | None = None) -> Any:
         """As :meth:`libp2pgo.Node.handle`, with a plain function that runs on a thread of its own per stream."""
 
@@ -381,6 +386,10 @@ class Node:
     def request_stream(self, peer: str, protocol: str, data: BytesLike = b"", **options: Any) -> RequestStream:
         return RequestStream(self._here(), self._node.request_stream(peer, protocol, data, **options))
 
+    @overload
+    def on_request(self, protocol: str, handler: None = None, **options: Any) -> Callable[[R], R]: ...
+    @overload
+    def on_request(self, protocol: str, handler: RequestHandler, **options: Any) -> Service: ...
     def on_request(self, protocol: str, handler: RequestHandler | None = None, **options: Any) -> Any:
         """As :meth:`libp2pgo.Node.on_request`, with a plain function or generator that runs on a thread of its own per request."""
         given: Mapping[str, Any] = options
