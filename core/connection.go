@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -75,23 +76,69 @@ func (n *Node) connect(ctx context.Context, id peer.ID, addresses []ma.Multiaddr
 	if n.ctx.Err() != nil {
 		return Errorf(ErrClosed, "the node is closed")
 	}
-	if len(addresses) > 0 {
-		n.host.Peerstore().AddAddrs(id, addresses, peerstore.TempAddrTTL)
+	known := addresses
+	if len(known) == 0 {
+		known = n.given.of(id)
+	}
+	if len(known) > 0 {
+		n.host.Peerstore().AddAddrs(id, known, peerstore.TempAddrTTL)
 	}
 	if s, ok := n.host.Network().(*swarm.Swarm); ok {
 		s.Backoff().Clear(id)
 	}
-	if onlyRelayed(addresses) { // else a present relayed connection would do, and nobody would try the direct addresses
+	// A relayed connection is enough for upstream. Direct addresses are given to get a direct one.
+	relayed := n.isConnected(id) && !slices.ContainsFunc(n.host.Network().ConnsToPeer(id), func(c network.Conn) bool { return !isRelayed(c) })
+	upgrade := relayed && slices.ContainsFunc(addresses, isDirect)
+	if upgrade {
+		ctx = network.WithForceDirectDial(ctx, "connect")
+	} else {
 		ctx = network.WithAllowLimitedConn(ctx, "connect")
 	}
-	return n.dialPeer(ctx, id)
+	err := n.dialPeer(ctx, id)
+	if err != nil && upgrade && Kind(err) == ErrDial && n.isConnected(id) {
+		logger.Debug("still relayed", "peer", id, "err", err)
+		err = nil // it is found connected, as before
+	}
+	if err == nil && len(addresses) > 0 {
+		n.given.remember(id, addresses)
+	}
+	return err
 }
 
-func onlyRelayed(addresses []ma.Multiaddr) bool {
-	return !slices.ContainsFunc(addresses, func(a ma.Multiaddr) bool {
-		_, err := a.ValueForProtocol(ma.P_CIRCUIT)
-		return err != nil
-	})
+func isDirect(a ma.Multiaddr) bool {
+	_, err := a.ValueForProtocol(ma.P_CIRCUIT)
+	return err != nil
+}
+
+// maxGiven bounds the peers whose given addresses are remembered.
+const maxGiven = 4096
+
+// givenAddresses remembers the addresses that led to a peer. The peerstore does not: identify replaces them with those that the peer lists
+// as its own, and a peer that lists none yet, or others, could not be dialled again.
+type givenAddresses struct {
+	mu    sync.Mutex
+	peers map[peer.ID][]ma.Multiaddr // guarded by mu
+}
+
+func (g *givenAddresses) remember(id peer.ID, addresses []ma.Multiaddr) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.peers == nil {
+		g.peers = map[peer.ID][]ma.Multiaddr{}
+	}
+	for other := range g.peers { // any one makes room
+		if len(g.peers) < maxGiven {
+			break
+		}
+		delete(g.peers, other)
+	}
+	g.peers[id] = addresses
+}
+
+func (g *givenAddresses) of(id peer.ID) []ma.Multiaddr {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.peers[id]
 }
 
 // Disconnect closes all connections to a peer and their streams. A kept peer is connected again after a while.

@@ -197,6 +197,23 @@ func TestConnectionsWithDetails(t *testing.T) {
 	}
 }
 
+// What was disconnected stays so: nothing in the node dials behind the user's back.
+func TestDisconnectIsNotUndone(t *testing.T) {
+	told := newEvents()
+	a, b := startWith(t, config(t), told.inbox()), start(t)
+	for range 200 {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			a.Connect(context.Background(), b.Addresses()) // fails when it is disconnected before the end
+		}()
+		told.wait(t, core.PeerConnected, of(b.ID()))
+		a.Disconnect(b.ID()) // at once, while everybody greets the new peer
+		told.wait(t, core.PeerDisconnected, of(b.ID()))
+		<-done
+	}
+}
+
 func TestPingDialsAndFails(t *testing.T) {
 	a, b := start(t), start(t)
 	_, err := a.Ping(timeout(t), b.ID())
@@ -219,6 +236,17 @@ func TestPingDialsAndFails(t *testing.T) {
 	a.Close()
 	_, err = a.Ping(timeout(t), b.ID())
 	mustMatch(t, err, core.ErrClosed)
+}
+
+// An address that worked stays known, although the peer lists none, or others, as its own.
+func TestGivenAddressStaysKnown(t *testing.T) {
+	a, b := start(t), start(t)
+	connect(t, a, b)
+	a.Disconnect(b.ID())
+	a.Host().Peerstore().ClearAddrs(b.ID()) // as identify does
+	if _, err := a.Connect(timeout(t), []string{b.ID().String()}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A kept peer is tried until it answers, with growing pauses, and again when it is lost.

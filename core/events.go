@@ -89,8 +89,9 @@ type peerTable struct {
 }
 
 type connChange struct {
-	conn network.Conn
-	open bool
+	conn  network.Conn
+	open  bool
+	alone bool // when it was opened, there was no other to the peer
 }
 
 type peerState struct {
@@ -101,8 +102,10 @@ type peerState struct {
 func newPeerTable(n *Node) *peerTable {
 	t := &peerTable{node: n, wake: make(chan struct{}, 1), peers: map[peer.ID]*peerState{}}
 	notify := &network.NotifyBundle{
-		ConnectedF:    func(_ network.Network, c network.Conn) { t.push(connChange{c, true}) },
-		DisconnectedF: func(_ network.Network, c network.Conn) { t.push(connChange{c, false}) },
+		ConnectedF: func(net network.Network, c network.Conn) {
+			t.push(connChange{c, true, len(net.ConnsToPeer(c.RemotePeer())) == 1})
+		},
+		DisconnectedF: func(_ network.Network, c network.Conn) { t.push(connChange{conn: c}) },
 	}
 	n.host.Network().Notify(notify)
 	n.spawn("peer events", func() {
@@ -144,6 +147,10 @@ func (t *peerTable) apply(change connChange) {
 	id := change.conn.RemotePeer()
 	state := t.peers[id]
 	if change.open {
+		if state != nil && change.alone { // news of a close comes late, after that of the next connection
+			t.gone(id)
+			state = nil
+		}
 		if state == nil {
 			state = &peerState{relayed: isRelayed(change.conn)}
 			t.peers[id] = state
@@ -159,9 +166,7 @@ func (t *peerTable) apply(change connChange) {
 		}
 		state.conns = slices.DeleteFunc(state.conns, func(c network.Conn) bool { return c == change.conn })
 		if len(state.conns) == 0 {
-			delete(t.peers, id)
-			t.node.emit(Event{Type: PeerDisconnected, Peer: id})
-			t.node.keeper.disconnected(id)
+			t.gone(id)
 			return
 		}
 	}
@@ -170,6 +175,12 @@ func (t *peerTable) apply(change connChange) {
 		state.relayed = relayed
 		t.node.emit(connEvent(PeerPath, best))
 	}
+}
+
+func (t *peerTable) gone(id peer.ID) {
+	delete(t.peers, id)
+	t.node.emit(Event{Type: PeerDisconnected, Peer: id})
+	t.node.keeper.disconnected(id)
 }
 
 // bestConn prefers a direct connection, then one without limits.
@@ -193,11 +204,7 @@ func connEvent(eventType EventType, c network.Conn) Event {
 
 // connAddress is the peer's address with its id at the end, as Connect takes it.
 func connAddress(c network.Conn) string {
-	text := c.RemoteMultiaddr().String()
-	if isRelayed(c) && c.RemoteMultiaddr().Protocols()[len(c.RemoteMultiaddr().Protocols())-1].Code == ma.P_P2P {
-		return text
-	}
-	return text + "/p2p/" + c.RemotePeer().String()
+	return c.RemoteMultiaddr().String() + "/p2p/" + c.RemotePeer().String()
 }
 
 func isRelayed(c network.Conn) bool {

@@ -25,7 +25,8 @@ type keptPeer struct {
 	source   string // "keep" or "bootstrap"
 	min, max time.Duration
 	stop     context.CancelFunc
-	poke     chan struct{} // capacity 1: the connection came or went, or the addresses changed
+	poke     chan struct{} // capacity 1: the connection came or went
+	changed  chan struct{} // capacity 1: there are new addresses
 
 	mu        sync.Mutex
 	addresses []ma.Multiaddr // guarded by mu
@@ -65,12 +66,12 @@ func (n *Node) keep(id peer.ID, addresses []ma.Multiaddr, source string, minMs, 
 		k.mu.Lock()
 		k.addresses = addresses
 		k.mu.Unlock()
-		k.wake()
+		wake(k.changed)
 		return nil
 	}
 	ctx, stop := context.WithCancel(n.ctx)
 	k := &keptPeer{
-		id: id, source: source, addresses: addresses, stop: stop, poke: make(chan struct{}, 1),
+		id: id, source: source, addresses: addresses, stop: stop, poke: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		min: time.Duration(minMs) * time.Millisecond, max: time.Duration(maxMs) * time.Millisecond,
 	}
 	if !n.spawn("keep a peer", func() { defer stop(); n.keepConnected(ctx, k) }) {
@@ -114,17 +115,29 @@ func (n *Node) keepConnected(ctx context.Context, k *keptPeer) {
 		} else {
 			n.emit(Event{Type: PeerUnreachable, Peer: k.id, Source: k.source, Err: err, RetryMs: pause.Milliseconds()})
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-k.poke: // it connected to us, or has new addresses
-			timer.Stop()
-		case <-ctx.Done():
-			timer.Stop()
+		if !n.pauseKeeping(ctx, k, pause) {
 			return
 		}
 		pause = min(2*pause, k.max)
 	}
+}
+
+// pauseKeeping waits for pause, less if the peer connects to us or has new addresses. It reports false when ctx ends.
+func (n *Node) pauseKeeping(ctx context.Context, k *keptPeer, pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for !n.isConnected(k.id) {
+		select {
+		case <-timer.C:
+			return true
+		case <-k.changed:
+			return true
+		case <-k.poke:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 func (n *Node) isConnected(id peer.ID) bool {
@@ -132,9 +145,9 @@ func (n *Node) isConnected(id peer.ID) bool {
 	return c == network.Connected || c == network.Limited
 }
 
-func (k *keptPeer) wake() {
+func wake(signal chan struct{}) {
 	select {
-	case k.poke <- struct{}{}:
+	case signal <- struct{}{}:
 	default:
 	}
 }
@@ -147,7 +160,7 @@ func (k *keeper) wake(id peer.ID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if kept := k.kept[id]; kept != nil {
-		kept.wake()
+		wake(kept.poke)
 	}
 }
 

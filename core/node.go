@@ -30,6 +30,7 @@ type Node struct {
 	peers  *peerTable
 	dials  *dialTracer
 	keeper *keeper
+	given  givenAddresses
 	since  time.Time
 
 	mu      sync.Mutex
