@@ -132,6 +132,11 @@ func (h *gatedHost) SetStreamHandlerMatch(id protocol.ID, match func(protocol.ID
 	h.Host.SetStreamHandlerMatch(id, match, h.wrap(handler))
 }
 
+// NewStream does not dial: upstream greets every new peer with a stream of its own, and one that was just disconnected would be back.
+func (h *gatedHost) NewStream(ctx context.Context, id peer.ID, protocols ...protocol.ID) (network.Stream, error) {
+	return h.Host.NewStream(network.WithNoDial(ctx, "pubsub"), id, protocols...)
+}
+
 type gatedStream struct {
 	network.Stream
 	gate *readGate
