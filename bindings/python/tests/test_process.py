@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import libp2pgo
-from helpers import child, finish, sync_node
+from helpers import SOURCE, child, finish, sync_node
 
 START = """
 import asyncio, faulthandler, multiprocessing, os, signal, socket, sys, time, threading
