@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"fmt"
+	"log"
 	"log/slog"
 	"math"
 	"os"
@@ -109,6 +110,22 @@ func SetLogInbox(capacity int, inbox Inbox[LogRecord]) (end func()) {
 		logs.sink.CompareAndSwap(&sink, nil)
 		m.close(nil)
 	}
+}
+
+// CaptureStandardLog sends what is written to the standard library's logger to the subsystem "std". A few packages below (zeroconf, quic-go)
+// write there, and thereby to stderr. It is for programs in which no other Go code logs, such as the shared library.
+func CaptureStandardLog() {
+	log.SetFlags(0)
+	log.SetOutput(standardLog{})
+}
+
+type standardLog struct{}
+
+var standardLogger = newLogger("std")
+
+func (standardLog) Write(text []byte) (int, error) {
+	standardLogger.Warn(strings.TrimSpace(string(text)))
+	return len(text), nil
 }
 
 // logHandler feeds slog records into logs.

@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"fmt"
+	"log"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -63,6 +64,17 @@ func TestLogLevels(t *testing.T) {
 	defer mu.Unlock()
 	if len(subsystems) != 1 || !subsystems["swarm2"] {
 		t.Fatalf("subsystems %v, not swarm2 alone", subsystems)
+	}
+}
+
+func TestStandardLogIsCaptured(t *testing.T) {
+	defer log.SetFlags(log.Flags())
+	defer log.SetOutput(log.Writer())
+	logged := captureLog(t, "warn")
+	core.CaptureStandardLog()
+	log.Printf("from %s", "below")
+	if !strings.Contains(logged(), "WARN std from below") {
+		t.Fatalf("log is %q", logged())
 	}
 }
 

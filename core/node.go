@@ -172,7 +172,7 @@ func listenOrder(l listenAddress) int {
 }
 
 // Close ends the node: everything that runs on it is closed first, then its connections and ports. When it returns, all of it has been
-// given back. Every call returns when the first one has finished. It must not be called from the node's Inbox.
+// given back. Every call returns when the first one has finished. An Inbox.Deliver that is stuck holds it up.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	if n.closing {
