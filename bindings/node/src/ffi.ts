@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { ABI } from './constants.js'
 import { LibraryError } from './errors.js'
+import { protectSignalHandlers } from './signals.js'
 
 /**
  * The types that the header uses. `text` and `bytes` are borrowed for the call, `out` is memory of ours that the library
@@ -89,10 +90,11 @@ export const signatures = {
   p2p_topic_peers: ['i32', 'u64', 'out'],
 } as const satisfies Record<string, readonly Type[]>
 
-/** Two functions of libc that read memory which the library made. */
-const memory = {
+/** Functions of libc: two that read memory which the library made, and one for signals.ts. */
+const libc = {
   strlen: ['size', 'block'],
   memcpy: ['void', 'out', 'block', 'size'],
+  sigaction: ['i32', 'i32', 'bytes', 'out'],
 } as const satisfies Record<string, readonly Type[]>
 
 interface Results {
@@ -134,8 +136,8 @@ type Callable<S extends readonly Type[]> = S extends readonly [infer R extends T
 
 type Functions<T extends Record<string, readonly Type[]>> = { readonly [K in keyof T]: Callable<T[K]> }
 
-/** The library's functions, and the two that read its memory. */
-export type Native = Functions<typeof signatures> & Functions<typeof memory>
+/** The library's functions, and those of libc. */
+export type Native = Functions<typeof signatures> & Functions<typeof libc>
 
 /** How one kind of FFI opens a library and binds functions. A second backend is a second value of this type. */
 type Backend = (path: string, table: Record<string, readonly Type[]>) => Record<string, unknown>
@@ -169,11 +171,7 @@ const koffi: Backend = (path, table) => {
 
 const backends: Record<string, Backend> = { koffi }
 
-const libc: Partial<Record<NodeJS.Platform, string>> = {
-  linux: 'libc.so.6',
-  darwin: 'libSystem.B.dylib',
-  win32: 'ucrtbase.dll',
-}
+const libcPaths: Partial<Record<NodeJS.Platform, string>> = { linux: 'libc.so.6', darwin: 'libSystem.B.dylib' }
 
 /** Where the library may lie, best first, each with the reason it is looked for there. */
 function candidates(): { path: string; why: string }[] {
@@ -219,7 +217,7 @@ function load(): Native {
         `${path} (${why}) has ABI ${abi()}, this package needs ${ABI}: update the older of the two`,
       )
     }
-    functions = { ...backend(path, signatures), ...backend(libc[process.platform] ?? 'libc.so.6', memory) }
+    functions = { ...backend(path, signatures), ...backend(libcPaths[process.platform] ?? 'libc.so.6', libc) }
   } catch (error) {
     if (error instanceof LibraryError) throw error
     const hint = isMusl() ? ': this system uses musl, the library needs glibc (golang/go#54805)' : ''
@@ -232,6 +230,9 @@ let loaded: Native | undefined
 
 /** The library, loaded at the first call and kept for the life of the process. */
 export function native(): Native {
-  loaded ??= load()
+  if (!loaded) {
+    loaded = load()
+    protectSignalHandlers(loaded.sigaction)
+  }
   return loaded
 }

@@ -8,10 +8,10 @@ import type { Stream, StreamFacts } from './stream.js'
 
 /**
  * Gets each inbound stream. When the promise it returns resolves, the stream is ended and what the peer still sends is
- * thrown away; when it rejects, the stream is reset. A handler that returns nothing keeps its stream. An 'error' of the
+ * thrown away; when it rejects, the stream is reset. A handler that returns no promise keeps its stream. An 'error' of the
  * stream that nobody listens to is dropped: no peer can end the process by a reset.
  */
-export type StreamHandler = (stream: Stream) => void | Promise<void>
+export type StreamHandler = (stream: Stream) => unknown
 
 /** How to serve streams. */
 export interface ServeOptions {
@@ -95,7 +95,8 @@ export class StreamService implements Source {
     stream.on('error', () => {})
     try {
       const promise = this.#handler(stream)
-      if (promise === undefined) return
+      // `stream => stream.pipe(...)` returns something, but nothing to wait for.
+      if (!(promise instanceof Promise)) return
       await promise
       if (!stream.writableEnded) stream.end()
       stream.closeRead()
