@@ -25,6 +25,13 @@ def test_take_gives_up_to_the_limit_over_chunks(limit: int, taken: bytes, left: 
     assert inflow.take(99) == b"abcdef"[len(taken) :]
 
 
+def test_a_large_chunk_comes_as_it_is_unless_exactness_counts() -> None:
+    large = b"x" * 20_000
+    assert filled(large, b"y").take(30_000, exact=False) is large
+    assert filled(large, b"y").take(30_000) == large + b"y"
+    assert filled(b"small", b"y").take(30_000, exact=False) == b"smally"
+
+
 def test_take_into_fills_and_continues_inside_a_chunk() -> None:
     inflow = filled(b"abc", b"def")
     out = bytearray(4)

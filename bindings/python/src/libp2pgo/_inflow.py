@@ -6,6 +6,7 @@ from collections import deque
 from threading import RLock
 
 UNBOUNDED = 1 << 62
+_WHOLE = 16 * 1024  # a chunk this large is handed out as it came
 
 
 class Inflow:
@@ -56,8 +57,8 @@ class Inflow:
             self._charged -= due
             return due
 
-    def take(self, limit: int) -> bytes:
-        """Take up to ``limit`` bytes, all that there are if they are fewer."""
+    def take(self, limit: int, exact: bool = True) -> bytes:
+        """Take ``limit`` bytes, or all that there are if they are fewer. Not ``exact``, it may be fewer if that saves copying."""
         with self._lock:
             chunks = self._chunks
             if not chunks or limit <= 0:
@@ -67,7 +68,7 @@ class Inflow:
             if rest > limit:
                 data = first[self._head : self._head + limit]
                 self._head += limit
-            elif len(chunks) == 1 or rest == limit:
+            elif len(chunks) == 1 or rest == limit or (rest >= _WHOLE and not exact):
                 data = chunks.popleft()
                 if self._head:
                     data = data[self._head :]

@@ -188,7 +188,7 @@ class Stream:
                     raise self._failure()
                 return b""
             await self._arrival(1, timeout)
-        data = inflow.take(n)
+        data = inflow.take(n, exact=False)
         self._state.give_back()
         return data
 
