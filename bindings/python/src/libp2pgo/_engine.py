@@ -248,6 +248,10 @@ class Pump:
         """Note that a node has something on this pump."""
         self._users.add(node)
 
+    def used_by(self, node: int) -> bool:
+        """Whether :meth:`use` was called for a node."""
+        return node in self._users
+
     def release(self, node: int) -> None:
         """Undo :meth:`use`; the last one closes the pump."""
         self._users.discard(node)
@@ -450,16 +454,29 @@ _pumps: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopPump] = weakref
 _pumps_lock = threading.Lock()
 
 
+class _Latest(threading.local):
+    """The pump that this thread used last, which it mostly uses again. Weak: a thread must not keep a pump alive."""
+
+    def __init__(self) -> None:
+        self.pump: Callable[[], LoopPump | None] = lambda: None
+
+
+_latest = _Latest()
+
+
 def loop_pump() -> LoopPump:
     """Return the pump of the running loop, which is made when the loop first needs one."""
     loop = asyncio.get_running_loop()
     lib = library()
+    latest = _latest.pump()
+    if latest is not None and not latest.closed and latest._loop() is loop:
+        return latest
     with _pumps_lock:
         pump = _pumps.get(loop)
-        if pump is not None and not pump.closed:
-            return pump
-        _sweep()
-        pump = _pumps[loop] = LoopPump(lib, loop)
+        if pump is None or pump.closed:
+            _sweep()
+            pump = _pumps[loop] = LoopPump(lib, loop)
+        _latest.pump = weakref.ref(pump)
         return pump
 
 

@@ -488,10 +488,10 @@ class Core:
 
     def _here(self) -> Pump:
         pump = loop_pump()
-        self.open()
-        if pump not in self._pumps:
-            self._pumps.add(pump)
-            pump.use(self.handle)
+        if pump.used_by(self.open()):
+            return pump
+        self._pumps.add(pump)
+        pump.use(self.handle)
         return pump
 
     def open(self) -> int:

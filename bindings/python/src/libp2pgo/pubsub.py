@@ -304,9 +304,7 @@ class Topic:
         With ``min_peers`` it first waits until so many are subscribed, and raises NotEnoughPeers when time is up.
         """
         self._check()
-        return await self._publish(self._here(), data, min_peers, timeout)
-
-    async def _publish(self, pump: Pump, data: BytesLike, min_peers: int, timeout: float | None) -> int:
+        pump = self._here()
         address, size = pointer(data)
         result = await pump.call(self._lib.p2p_topic_publish, self._handle, address, size, min_peers, timeout=timeout)
         return result[2]
