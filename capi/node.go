@@ -119,6 +119,9 @@ func flags(inbound, relayed, limited bool) (f C.uint32_t) {
 //export go_node_close
 func go_node_close(id C.p2p_handle, wait *C.struct_front_wait) (rc C.int) {
 	defer trap(&rc)
+	if kind(id&15) != kindNode {
+		return C.front_kind(id, C.int(kindNode))
+	}
 	if wait.queue == 0 {
 		return go_close(id)
 	}

@@ -260,6 +260,8 @@ int p2p_queue_poll(p2p_handle queue, p2p_event *events, int32_t max, uint8_t *da
     NEED(events);
     if (max <= 0)
         return error_fmt(P2P_E_INVALID, "max: %d records hold nothing", max);
+    if (timeout_ms < -1)
+        return error_fmt(P2P_E_INVALID, "timeout_ms: %" PRId32 " is neither a time nor -1", timeout_ms);
     if (cap > 0)
         NEED(data);
     if (cap > UINT32_MAX)

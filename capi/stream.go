@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/libp2pgo/libp2pgo/core"
@@ -98,9 +99,11 @@ func go_stream_read(id C.p2p_handle, data *C.uint8_t, capacity C.size_t, wait *C
 	}
 	queued := wait.queue != 0
 	return C.int64_t(run(h, wait, func(ctx context.Context) (outcome, error) {
-		buf := borrowed(data, capacity)
-		if queued {
+		var buf []byte
+		if queued { // the caller's pointer may be NULL
 			buf = make([]byte, min(int(capacity), readMax))
+		} else {
+			buf = borrowed(data, capacity)
 		}
 		n, err := s.ReadContext(ctx, buf)
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -149,7 +152,8 @@ func go_stream_write(id C.p2p_handle, data *C.uint8_t, n C.size_t, framed C.int,
 	}, func(o *outcome) C.int { return C.int(o.value) }))
 }
 
-// enqueue is a write in queue mode: accepted at once, or accepted and completed when what waits to be sent is below the high-water mark.
+// enqueue is a write in queue mode: accepted at once, or accepted and completed when what waits to be sent is below the high-water mark. The
+// call's time and its cancellation end that wait; what was accepted is sent all the same.
 func enqueue(h *handle, wait *C.struct_front_wait, write func(drained func(error)) (now bool, err error)) C.int {
 	out, code := acquire(wait.queue)
 	if code < 0 {
@@ -160,16 +164,21 @@ func enqueue(h *handle, wait *C.struct_front_wait, write func(drained func(error
 		return C.front_kind(h.id, C.int(h.kind))
 	}
 	tag := wait.tag
-	ended := func() {
-		out.release()
-		h.pending.Done()
+	ctx, done := h.context(wait)
+	var once sync.Once
+	end := func(err error, told bool) {
+		once.Do(func() {
+			if told {
+				complete(out, h.id, tag, ctx, &outcome{}, err)
+			}
+			done()
+			out.release()
+			h.pending.Done()
+		})
 	}
-	now, err := write(func(err error) {
-		complete(out, h.id, tag, h.ctx, &outcome{}, err)
-		ended()
-	})
+	now, err := write(func(err error) { end(err, true) })
 	if err != nil || now {
-		ended()
+		end(nil, false)
 	}
 	if err != nil {
 		return fail(err)
@@ -177,6 +186,7 @@ func enqueue(h *handle, wait *C.struct_front_wait, write func(drained func(error
 	if now {
 		return 0
 	}
+	context.AfterFunc(ctx, func() { end(ctx.Err(), true) })
 	return C.P2P_PENDING
 }
 

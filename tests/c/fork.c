@@ -7,15 +7,15 @@
 /* Runs body in a forked child; the child's exit code is body's result. */
 #define IN_CHILD(body)                                                                      \
     do {                                                                                    \
-        int status_;                                                                        \
+        int end_;                                                                           \
         fflush(stdout);                                                                     \
         const pid_t pid_ = fork();                                                          \
         if (pid_ == 0) {                                                                    \
             alarm((unsigned)(20 * slow()));                                                 \
             _exit(body);                                                                    \
         }                                                                                   \
-        CHECK(pid_ > 0 && waitpid(pid_, &status_, 0) == pid_);                              \
-        ENDS_WELL(status_);                                                                 \
+        CHECK(pid_ > 0 && waitpid(pid_, &end_, 0) == pid_);                                 \
+        ENDS_WELL(end_);                                                                    \
     } while (0)
 
 static p2p_handle node, queue, config, stream, topic;

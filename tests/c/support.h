@@ -118,19 +118,52 @@ static inline void close_pair(struct pair *pair)
     GOOD(p2p_close(pair->b));
 }
 
-/* The next event, within ms. Returns 0 if none came. */
-static inline int event_within(p2p_handle queue, int ms, struct taken *taken)
+/* Events that a wait passed over, for a later wait: completions and events of two threads come in either order. */
+static struct passed {
+    p2p_handle queue;
+    struct taken *taken;
+} passed[64];
+static int passed_count;
+
+static inline void take_passed(int index, struct taken *taken)
 {
-    static _Thread_local uint8_t block[sizeof taken->data + sizeof taken->text];
-    if (GOOD(p2p_queue_poll(queue, &taken->event, 1, block, sizeof block, ms)) == 0) return 0;
+    *taken = *passed[index].taken;
+    free(passed[index].taken);
+    memmove(&passed[index], &passed[index + 1], (size_t)(--passed_count - index) * sizeof *passed);
+}
+
+static inline void pass_over(p2p_handle queue, const struct taken *taken)
+{
+    static struct taken forgotten;
+    if (passed_count == sizeof passed / sizeof *passed) take_passed(0, &forgotten);
+    struct taken *copy = malloc(sizeof *copy);
+    *copy = *taken;
+    passed[passed_count++] = (struct passed){queue, copy};
+}
+
+static inline int poll_event(p2p_handle queue, int ms, struct taken *taken)
+{
+    const size_t size = sizeof taken->data + sizeof taken->text;
+    uint8_t *block = malloc(size); /* thread-local storage would count against small stacks */
+    const int64_t n = p2p_queue_poll(queue, &taken->event, 1, block, size, ms);
+    if (n <= 0) return free(block), (int)GOOD(n);
     const p2p_event *event = &taken->event;
-    CHECK(event->text_offset + event->text_length < sizeof block && event->data_offset + event->data_length <= sizeof block);
+    CHECK(event->text_offset + event->text_length < size && event->data_offset + event->data_length <= size);
     EQUAL(event->reserved, 0);
     if (event->text_length) EQUAL(block[event->text_offset + event->text_length], 0);
     snprintf(taken->text, sizeof taken->text, "%.*s", (int)event->text_length, (const char *)block + event->text_offset);
     taken->len = event->data_length;
     memcpy(taken->data, block + event->data_offset, event->data_length);
+    free(block);
     return 1;
+}
+
+/* The next event, within ms. Returns 0 if none came. */
+static inline int event_within(p2p_handle queue, int ms, struct taken *taken)
+{
+    for (int i = 0; i < passed_count; i++)
+        if (passed[i].queue == queue) return take_passed(i, taken), 1;
+    return poll_event(queue, ms, taken);
 }
 
 static inline void next_event(p2p_handle queue, struct taken *taken)
@@ -141,27 +174,35 @@ static inline void next_event(p2p_handle queue, struct taken *taken)
 /* Fails if an event comes within ms. */
 static inline void no_event(p2p_handle queue, int ms)
 {
-    p2p_event event;
-    const int64_t n = p2p_queue_poll(queue, &event, 1, NULL, 0, ms);
-    if (n == 1 || n == P2P_E_TOO_BIG) FAIL("an event came");
-    GOOD(n);
+    struct taken taken;
+    if (event_within(queue, ms, &taken)) FAIL("an event of type %d came", taken.event.type);
 }
 
-/* The next event of a type; others are passed over. */
-static inline void wait_event(p2p_handle queue, int type, struct taken *taken)
+static inline int is_event(const p2p_event *event, int type, const uint64_t *tag) { return event->type == type && (!tag || event->tag == *tag); }
+
+/* The next event of a type, and with a tag unless that is NULL; others are kept for later. */
+static inline void wait_event_tagged(p2p_handle queue, int type, const uint64_t *tag, struct taken *taken)
 {
     const int64_t until = now_ms() + limit_ms();
-    do {
+    for (int i = 0; i < passed_count; i++)
+        if (passed[i].queue == queue && is_event(&passed[i].taken->event, type, tag)) {
+            take_passed(i, taken);
+            return;
+        }
+    for (;;) {
         const int64_t left = until - now_ms();
-        if (left <= 0 || !event_within(queue, (int)left, taken)) FAIL("no event of type %d came", type);
-    } while (taken->event.type != type);
+        if (left <= 0 || !poll_event(queue, (int)left, taken)) FAIL("no event of type %d came", type);
+        if (is_event(&taken->event, type, tag)) return;
+        pass_over(queue, taken);
+    }
 }
 
-/* The completion with tag; other events are passed over. Returns its status. */
+static inline void wait_event(p2p_handle queue, int type, struct taken *taken) { wait_event_tagged(queue, type, NULL, taken); }
+
+/* The completion with tag. Returns its status. */
 static inline int wait_done(p2p_handle queue, uint64_t tag, struct taken *taken)
 {
-    do wait_event(queue, P2P_EVENT_DONE, taken);
-    while (taken->event.tag != tag);
+    wait_event_tagged(queue, P2P_EVENT_DONE, &tag, taken);
     return taken->event.status;
 }
 
@@ -245,7 +286,11 @@ static inline int hanging_listener(char address[256])
 /* Every test gives all its handles back; what a failed one left does not count against the next. */
 static int64_t handles_before;
 
-static inline void count_handles(void) { handles_before = p2p_live_handles(0); }
+static inline void count_handles(void)
+{
+    handles_before = p2p_live_handles(0);
+    while (passed_count > 0) free(passed[--passed_count].taken);
+}
 
 static inline void no_handle_left(void)
 {
