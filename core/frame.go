@@ -47,7 +47,7 @@ func (f *frameReader) next(r io.Reader, limit int) ([]byte, error) {
 		f.shift += 7
 		f.known = b < 0x80
 	}
-	if f.length > uint64(limit) {
+	if f.length > uint64(max(limit, 0)) {
 		return nil, &SizeError{What: "message", Size: int64(min(f.length, 1<<62)), Max: int64(limit)}
 	}
 	if f.message == nil {
@@ -78,10 +78,7 @@ func (f *frameReader) next(r io.Reader, limit int) ([]byte, error) {
 // ReadMessage reads one message framed with an unsigned varint length. io.EOF: the peer has closed its side. A message of more than limit bytes is
 // a *SizeError, and the stream is reset.
 func (s *Stream) ReadMessage(ctx context.Context, limit int) (m []byte, err error) {
-	err = s.asReader(ctx, func() (err error) {
-		m, err = s.in.next(s.s, limit)
-		return err
-	})
+	m, err = s.readFrame(ctx, limit)
 	if size, ok := err.(*SizeError); ok {
 		s.Reset(0)
 		return nil, size
@@ -89,21 +86,34 @@ func (s *Stream) ReadMessage(ctx context.Context, limit int) (m []byte, err erro
 	return m, err
 }
 
-// WriteMessage writes p as one message, framed with an unsigned varint length. It does not keep p.
-func (s *Stream) WriteMessage(ctx context.Context, p []byte) error {
-	return s.asWriter(ctx, func() error { return writeFrame(s.s, p) })
+// frameHead returns the start of a frame: its length, and head, which payload bytes follow.
+func frameHead(head []byte, payload int) []byte {
+	b := make([]byte, 0, binary.MaxVarintLen64+len(head))
+	return append(binary.AppendUvarint(b, uint64(len(head)+payload)), head...)
 }
 
-func writeFrame(w io.Writer, p []byte) error {
+// WriteMessage writes p as one message, framed with an unsigned varint length. It does not keep p. If ctx or the write deadline ends it in the
+// middle of the message, the stream is reset: nothing that followed could be told from the rest of it.
+func (s *Stream) WriteMessage(ctx context.Context, p []byte) error {
+	return s.writeFrame(ctx, nil, p)
+}
+
+// writeFrame writes one frame of a head and a payload, without copying a large payload.
+func (s *Stream) writeFrame(ctx context.Context, head, payload []byte) error {
+	if err := s.beginWrite(ctx); err != nil {
+		return err
+	}
+	defer s.out.finish()
 	// One write for a small message: one packet instead of two.
-	if len(p) <= coalesceMax {
-		frame := binary.AppendUvarint(make([]byte, 0, len(p)+binary.MaxVarintLen64), uint64(len(p)))
-		_, err := w.Write(append(frame, p...))
-		return err
+	small := len(payload) <= coalesceMax
+	room := binary.MaxVarintLen64 + len(head)
+	if small {
+		room += len(payload)
 	}
-	if _, err := w.Write(binary.AppendUvarint(nil, uint64(len(p)))); err != nil {
-		return err
+	b := append(binary.AppendUvarint(make([]byte, 0, room), uint64(len(head)+len(payload))), head...)
+	if small {
+		b, payload = append(b, payload...), nil
 	}
-	_, err := w.Write(p)
+	_, err := s.sendWhole(ctx, b, payload)
 	return err
 }

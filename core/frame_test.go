@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"testing"
 	"testing/iotest"
@@ -12,9 +13,7 @@ func TestFrameReader_EndTogetherWithTheLastBytes(t *testing.T) {
 	for _, size := range []int{0, 1, 100, frameReadBuffer, 100_000} {
 		want := bytes.Repeat([]byte("m"), size)
 		var flow bytes.Buffer
-		if err := writeFrame(&flow, want); err != nil {
-			t.Fatal(err)
-		}
+		flow.Write(append(binary.AppendUvarint(nil, uint64(len(want))), want...))
 		r := iotest.DataErrReader(&flow)
 		var f frameReader
 		got, err := f.next(r, size+1)

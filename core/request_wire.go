@@ -1,6 +1,7 @@
 package core
 
 import (
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -19,9 +20,12 @@ const (
 	failHandler failure = 1 // the handler's own error, with its code and words
 	failBusy    failure = 2 // too many requests at a time
 	failTooBig  failure = 3 // the request is larger than the service takes; code is the limit
-	failGone    failure = 4 // the handler ended without an answer
+	failGone    failure = 4 // the handler ended without an answer; code is NoAnswer
 	failTimeout failure = 5 // the service's own time limit passed
 )
+
+// NoAnswer is the code of the *RemoteError for a handler that ended, or failed, without an answer. A handler's own codes are not negative.
+const NoAnswer int32 = -1
 
 // frameOverhead is more than what either message adds to its payload and words.
 const frameOverhead = 64
@@ -87,11 +91,14 @@ func decodeAnswer(m []byte) (a answer, err error) {
 		case 4:
 			a.code = int32(value)
 		case 5:
-			a.words = string(bytes[:min(len(bytes), wordsMax)])
+			a.words = shorten(string(bytes[:min(len(bytes), wordsMax)]))
 		}
 	})
 	return a, err
 }
+
+// shorten makes words fit an error answer, and UTF-8.
+func shorten(words string) string { return strings.ToValidUTF8(words[:min(len(words), wordsMax)], "") }
 
 // eachField calls fn for every field of a message; unknown ones are the future's.
 func eachField(m []byte, fn func(num protowire.Number, value uint64, bytes []byte)) error {

@@ -13,12 +13,13 @@ import (
 type Service struct {
 	node      *Node
 	protocols []string
-	maxOpen   int64
 	open      atomic.Int64
 	accepted  atomic.Int64
 	refused   atomic.Int64
-	once      sync.Once
-	remove    func()
+
+	mu     sync.Mutex // held while it starts and while it closes
+	closed bool       // guarded by mu
+	remove func()     // guarded by mu
 }
 
 // ServeOptions are the options of Serve.
@@ -34,21 +35,36 @@ func ParseServeOptions(doc []byte) (ServeOptions, error) {
 }
 
 // Serve has handler called, on a goroutine of its own, with each stream that a peer opens under one of protocols; a name that ends in *
-// stands for all names with that prefix. The stream stays open after handler has returned. It fails with ErrExists if a name is served
-// already.
+// stands for all names with that prefix. The stream stays open after handler has returned; Close of the node waits for that. It fails with
+// ErrExists if a name is served already.
 func (n *Node) Serve(protocols []string, o ServeOptions, handler func(*Stream)) (*Service, error) {
-	s := &Service{node: n, protocols: protocols, maxOpen: int64(o.MaxStreams)}
-	return s, s.start(func(raw network.Stream, ended func()) {
-		handler(newStream(n, raw, ended))
+	s := &Service{node: n, protocols: protocols}
+	err := s.start(func(raw network.Stream, open int64, ended func()) {
+		if o.MaxStreams > 0 && open > int64(o.MaxStreams) {
+			ended()
+			s.refused.Add(1)
+			raw.ResetWithError(network.StreamResourceLimitExceeded)
+			return
+		}
+		s.accepted.Add(1)
+		st := newStream(n, raw, ended)
+		if !guarded("stream handler", func() { handler(st) }) {
+			st.Reset(0)
+		}
 	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func validProtocol(name string) bool {
 	return name != "" && len(name) <= 512 && !strings.ContainsAny(name, "\n\r")
 }
 
-// start registers the names. accept has to see to it that ended is called once.
-func (s *Service) start(accept func(raw network.Stream, ended func())) error {
+// start registers the names. accept runs on a goroutine of its own for each stream, which Close of the node waits for. open counts the streams
+// of the service, that one included; accept has to see to it that ended is called once.
+func (s *Service) start(accept func(raw network.Stream, open int64, ended func())) error {
 	n := s.node
 	if len(s.protocols) == 0 {
 		return Errorf(ErrInvalid, "no protocol to serve")
@@ -58,19 +74,25 @@ func (s *Service) start(accept func(raw network.Stream, ended func())) error {
 			return Errorf(ErrInvalid, "protocol %s: a name is 1 to 512 bytes on one line, with more than a * in it", quoteShort(p))
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err := n.served.add(s.protocols); err != nil {
 		return err
 	}
+	remove, err := n.onClose(func() { s.Close() })
+	if err != nil {
+		n.served.remove(s.protocols)
+		return err
+	}
+	s.remove = remove
 	handle := func(raw network.Stream) {
-		defer recovered("stream handler")
-		if open := s.open.Add(1); s.maxOpen > 0 && open > s.maxOpen {
-			s.open.Add(-1)
-			s.refused.Add(1)
-			raw.ResetWithError(network.StreamResourceLimitExceeded)
+		if !n.enter() {
+			raw.ResetWithError(network.StreamShutdown)
 			return
 		}
-		s.accepted.Add(1)
-		accept(raw, func() { s.open.Add(-1) })
+		defer n.wg.Done()
+		defer recovered("stream handler")
+		accept(raw, s.open.Add(1), func() { s.open.Add(-1) })
 	}
 	for _, p := range s.protocols {
 		if prefix, ok := strings.CutSuffix(p, "*"); ok {
@@ -79,24 +101,35 @@ func (s *Service) start(accept func(raw network.Stream, ended func())) error {
 			n.host.SetStreamHandler(protocol.ID(p), handle)
 		}
 	}
-	remove, err := n.onClose(func() { s.Close() })
-	s.remove = remove
-	if err != nil {
-		s.Close()
-	}
-	return err
+	return nil
 }
 
 // Close stops serving. Streams and requests that have come stay.
 func (s *Service) Close() error {
-	s.once.Do(func() {
-		s.remove()
-		for _, p := range s.protocols {
-			s.node.host.RemoveStreamHandler(protocol.ID(p))
-		}
-		s.node.served.remove(s.protocols)
-	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	s.remove()
+	for _, p := range s.protocols {
+		s.node.host.RemoveStreamHandler(protocol.ID(p))
+	}
+	s.node.served.remove(s.protocols)
 	return nil
+}
+
+// enter counts the calling goroutine, which is not ours, among those that Close waits for, until it calls n.wg.Done. It reports false if the
+// node is closing.
+func (n *Node) enter() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closing {
+		return false
+	}
+	n.wg.Add(1)
+	return true
 }
 
 // ServiceInfo is what Info returns; docs/info.md explains the keys.

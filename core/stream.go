@@ -26,82 +26,37 @@ type Stream struct {
 	protocol string
 
 	reading chan struct{} // a token: who holds it reads
-	in      frameReader   // guarded by reading; what a framed read has begun
+	in      inflow        // guarded by reading
+	frames  frameReader   // guarded by reading; what a framed read has begun
 	out     writeBuffer
-	wrote   bool // guarded by the turn to write; something was sent
+	wrote   bool          // guarded by the turn to write; something was sent
+	gone    chan struct{} // closed by Close and Reset
 
-	// The other side's word on the protocol is read before anything else. It must not be cut by a deadline, which upstream would take for
-	// the end of the stream, so it is read on a goroutine of its own. agreed is nil when nothing is left to agree on.
-	agree  sync.Once
-	agreed chan struct{}
-	left   chan struct{} // with agreed: closed when nobody waits for it any more
-
-	mu          sync.Mutex
-	read, write flowLimit // guarded by mu
-	readClosed  bool      // guarded by mu
-	writeClosed bool      // guarded by mu
-	closed      bool      // guarded by mu; Close was called
-	resetErr    error     // guarded by mu; why this side gave the stream up
-	ended       func()    // guarded by mu; told once when the stream is closed or reset; for services that count
+	mu            sync.Mutex
+	readDeadline  time.Time     // guarded by mu
+	readMoved     chan struct{} // guarded by mu; non-nil while a read waits: closed when readDeadline changes
+	direct        bool          // guarded by mu; a read waits in the stack below
+	heard         bool          // guarded by mu; something came from the peer, so the protocol is agreed on
+	writeDeadline time.Time     // guarded by mu
+	writeCut      bool          // guarded by mu; the context of the present write has ended
+	readClosed    bool          // guarded by mu
+	writeClosed   bool          // guarded by mu
+	closed        bool          // guarded by mu; Close was called
+	resetErr      error         // guarded by mu; why this side gave the stream up
+	ended         func()        // guarded by mu; told once when the stream is closed or reset; for services that count
 }
 
 var _ io.ReadWriteCloser = (*Stream)(nil)
 
 func newStream(n *Node, s network.Stream, ended func()) *Stream {
-	st := &Stream{node: n, s: s, peer: s.Conn().RemotePeer(), protocol: string(s.Protocol()), ended: ended, reading: make(chan struct{}, 1)}
-	st.read.set, st.write.set = s.SetReadDeadline, s.SetWriteDeadline
+	st := &Stream{node: n, s: s, peer: s.Conn().RemotePeer(), protocol: string(s.Protocol()), ended: ended,
+		reading: make(chan struct{}, 1), gone: make(chan struct{})}
+	st.in.s = st
 	st.out.init(st, n.cfg.Stream.WriteBuffer)
 	// An outbound stream whose protocol upstream assumes, because the peer said once that it serves it, is one that upstream has wrapped.
-	if _, plain := s.(*swarm.Stream); !plain && s.Stat().Direction == network.DirOutbound {
-		st.agreed, st.left = make(chan struct{}), make(chan struct{})
-		st.read.held = true
-	}
+	_, plain := s.(*swarm.Stream)
+	st.heard = plain || s.Stat().Direction == network.DirInbound
 	return st
-}
-
-// flowLimit is the deadline of one direction. The stack below knows deadlines only, so the end of a context becomes one, which is taken back
-// when the call has ended.
-type flowLimit struct {
-	set   func(time.Time) error
-	user  time.Time     // what SetDeadlines asked for
-	cut   bool          // a context has ended, and its call has not yet
-	held  bool          // no deadline may be set yet
-	moved chan struct{} // with held: closed when user changes
-}
-
-func (l *flowLimit) apply() {
-	switch {
-	case l.held:
-	case l.cut:
-		l.set(time.Unix(1, 0))
-	default:
-		l.set(l.user)
-	}
-}
-
-// bounded runs call, which waits in the stack below for at most l, and ends it with ctx.
-func (s *Stream) bounded(ctx context.Context, l *flowLimit, call func() error) error {
-	if ctx.Done() == nil {
-		return call()
-	}
-	fired := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(fired)
-		s.limit(l, func() { l.cut = true })
-	})
-	err := call()
-	if !stop() {
-		<-fired
-		s.limit(l, func() { l.cut = false })
-	}
-	return err
-}
-
-func (s *Stream) limit(l *flowLimit, change func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change()
-	l.apply()
 }
 
 // OpenOptions are the options of OpenStream.
@@ -191,126 +146,8 @@ func (s *Stream) Read(p []byte) (int, error) { return s.ReadContext(context.Back
 // Write writes all of p without limit of time.
 func (s *Stream) Write(p []byte) (int, error) { return s.WriteContext(context.Background(), p) }
 
-// ReadContext reads at least one byte into p. io.EOF: the peer has closed its side. A read that ends with ErrTimeout or ErrCancelled has
-// lost nothing. A *ResetError ends the stream.
-func (s *Stream) ReadContext(ctx context.Context, p []byte) (n int, err error) {
-	err = s.asReader(ctx, func() error {
-		n, err = s.in.read(inflow{s.s}, p)
-		return err
-	})
-	return n, err
-}
-
-// inflow reads from the stack below. An error that comes with bytes is told by the next read: the end and a reset come again, and a deadline
-// that passed meanwhile is no loss.
-type inflow struct{ s network.Stream }
-
-func (r inflow) Read(p []byte) (int, error) {
-	n, err := r.s.Read(p)
-	if n > 0 {
-		return n, nil
-	}
-	return 0, err
-}
-
-// asReader runs read in turn with other readers, and ends it with ctx.
-func (s *Stream) asReader(ctx context.Context, read func() error) error {
-	select {
-	case s.reading <- struct{}{}:
-	case <-ctx.Done():
-		return ctxError(ctx, "read from %s", s.peer)
-	}
-	defer func() { <-s.reading }()
-	if ctx.Err() != nil {
-		return ctxError(ctx, "read from %s", s.peer)
-	}
-	if err := s.agreeFirst(ctx); err != nil {
-		return err
-	}
-	return s.readError(ctx, s.bounded(ctx, &s.read, read))
-}
-
-// agreeFirst waits for the peer's word on the protocol. What it was, the first read tells.
-func (s *Stream) agreeFirst(ctx context.Context) error {
-	if s.agreed == nil {
-		return nil
-	}
-	s.agree.Do(func() {
-		settle := func() {
-			s.s.Read(nil)
-			s.limit(&s.read, func() { s.read.held = false })
-			close(s.agreed)
-		}
-		if !s.node.spawn("stream protocol", settle) {
-			close(s.agreed) // the reads that follow find the node closed
-		}
-	})
-	for {
-		s.mu.Lock()
-		deadline := s.read.user
-		if s.read.moved == nil {
-			s.read.moved = make(chan struct{})
-		}
-		moved := s.read.moved
-		s.mu.Unlock()
-		select {
-		case <-s.agreed:
-			return nil
-		default:
-		}
-		var late <-chan time.Time
-		if !deadline.IsZero() {
-			timer := time.NewTimer(time.Until(deadline))
-			defer timer.Stop()
-			late = timer.C
-		}
-		select {
-		case <-s.agreed:
-			return nil
-		case <-s.left:
-			return Errorf(ErrClosed, "the stream to %s is closed", s.peer)
-		case <-ctx.Done():
-			return ctxError(ctx, "read from %s", s.peer)
-		case <-late:
-			return Errorf(ErrTimeout, "read from %s: time is up", s.peer)
-		case <-moved:
-		}
-	}
-}
-
-// settled tells whether the peer's word on the protocol is there.
-func (s *Stream) settled() bool {
-	if s.agreed == nil {
-		return true
-	}
-	select {
-	case <-s.agreed:
-		return true
-	default:
-		return false
-	}
-}
-
-func (s *Stream) readError(ctx context.Context, err error) error {
-	if err == nil || err == io.EOF {
-		return err
-	}
-	s.mu.Lock()
-	readClosed, closed, reset := s.readClosed, s.closed, s.resetErr
-	s.mu.Unlock()
-	switch {
-	case reset != nil:
-		return reset
-	case closed:
-		return Errorf(ErrClosed, "the stream to %s is closed", s.peer)
-	case readClosed:
-		return Errorf(ErrState, "the stream to %s is closed for reading", s.peer)
-	}
-	return s.streamError(ctx, err, "read from")
-}
-
 // streamError puts an error of a read or write into our terms.
-func (s *Stream) streamError(ctx context.Context, err error, doing string) error {
+func (s *Stream) streamError(err error, doing string) error {
 	if s.node.ctx.Err() != nil {
 		return Errorf(ErrClosed, "%s %s: the node is closed", doing, s.peer)
 	}
@@ -318,8 +155,6 @@ func (s *Stream) streamError(ctx context.Context, err error, doing string) error
 	switch {
 	case errors.As(err, &none): // the peer dropped the protocol since we heard of it
 		return Errorf(ErrProtocol, "%s does not speak %s", s.peer, s.protocol)
-	case timedOut(err) && ctx.Err() != nil:
-		return ctxError(ctx, "%s %s", doing, s.peer)
 	case timedOut(err):
 		return Errorf(ErrTimeout, "%s %s: time is up", doing, s.peer)
 	}
@@ -341,13 +176,10 @@ func timedOut(err error) bool {
 
 // WriteContext writes all of p, after what was enqueued before, or returns how much was sent and why no more. It does not keep p.
 func (s *Stream) WriteContext(ctx context.Context, p []byte) (n int, err error) {
-	if err := s.out.begin(ctx); err != nil {
+	if err := s.beginWrite(ctx); err != nil {
 		return 0, err
 	}
 	defer s.out.finish()
-	if err := s.writable(); err != nil {
-		return 0, err
-	}
 	return s.send(ctx, p)
 }
 
@@ -366,25 +198,69 @@ func (s *Stream) writable() error {
 	return nil
 }
 
+// beginWrite waits for the turn to write; the caller gives it back with s.out.finish.
+func (s *Stream) beginWrite(ctx context.Context) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
+	if err := s.out.begin(ctx, s.gone); err != nil {
+		return err
+	}
+	if err := s.writable(); err != nil {
+		s.out.finish()
+		return err
+	}
+	return nil
+}
+
 // send writes p with the turn to write held.
 func (s *Stream) send(ctx context.Context, p []byte) (n int, err error) {
 	if ctx.Err() != nil {
 		return 0, ctxError(ctx, "write to %s", s.peer)
 	}
-	err = s.bounded(ctx, &s.write, func() error {
-		n, err = s.s.Write(p)
-		return err
-	})
-	if err == nil {
+	s.mu.Lock()
+	late := !s.writeDeadline.IsZero() && !time.Now().Before(s.writeDeadline)
+	s.mu.Unlock()
+	if late {
+		return 0, Errorf(ErrTimeout, "write to %s: time is up", s.peer)
+	}
+	if n, err = s.sendBounded(ctx, p); err == nil {
 		s.wrote = true
 		return n, nil
 	}
-	err = s.writeError(ctx, err)
+	if timedOut(err) && ctx.Err() != nil {
+		err = ctxError(ctx, "write to %s", s.peer)
+	}
+	err = s.writeError(err)
 	if !s.wrote && n == 0 {
 		// The stream's own first bytes were with it, and upstream cannot send them again.
 		s.abandon(err, nil)
 	}
 	s.wrote = true
+	return n, err
+}
+
+// sendBounded turns the end of ctx into a deadline, which is all that the stack below knows, and takes that back.
+func (s *Stream) sendBounded(ctx context.Context, p []byte) (n int, err error) {
+	if ctx.Done() == nil {
+		return s.s.Write(p)
+	}
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(fired)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.writeCut = true
+		s.s.SetWriteDeadline(time.Unix(1, 0))
+	})
+	n, err = s.s.Write(p)
+	if !stop() {
+		<-fired
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.writeCut = false
+		s.s.SetWriteDeadline(s.writeDeadline)
+	}
 	return n, err
 }
 
@@ -418,6 +294,7 @@ func (s *Stream) abandon(cause, later error) {
 	s.mu.Lock()
 	if s.resetErr == nil && !s.closed {
 		s.resetErr = later
+		close(s.gone)
 	}
 	s.mu.Unlock()
 	s.s.ResetWithError(0)
@@ -425,52 +302,35 @@ func (s *Stream) abandon(cause, later error) {
 	s.end()
 }
 
-func (s *Stream) writeError(ctx context.Context, err error) error {
+func (s *Stream) writeError(err error) error {
 	s.mu.Lock()
 	closed, reset := s.closed, s.resetErr
 	s.mu.Unlock()
 	switch {
 	case reset != nil:
 		return reset
+	case sentinelOf(err) != nil:
+		return err
 	case closed:
 		return Errorf(ErrClosed, "the stream to %s is closed", s.peer)
 	}
-	return s.streamError(ctx, err, "write to")
+	return s.streamError(err, "write to")
 }
 
 // CloseWrite tells the peer that nothing more follows, after what was enqueued has been sent. Reading goes on.
 func (s *Stream) CloseWrite(ctx context.Context) error {
-	if err := s.out.begin(ctx); err != nil {
-		return err
-	}
-	defer s.out.finish()
-	if err := s.writable(); err != nil {
+	if err := s.beginWrite(ctx); err != nil {
 		if Kind(err) == ErrState {
 			return nil // closed for writing already
 		}
 		return err
 	}
-	return s.endWrite(ctx)
-}
-
-// endWrite sends the end of the flow with the turn to write held.
-func (s *Stream) endWrite(ctx context.Context) error {
+	defer s.out.finish()
 	s.mu.Lock()
 	s.writeClosed = true
 	s.mu.Unlock()
 	if err := s.s.CloseWrite(); err != nil {
-		return s.writeError(ctx, err)
-	}
-	return nil
-}
-
-// CloseRead gives up reading; what the peer still sends is thrown away.
-func (s *Stream) CloseRead() error {
-	s.mu.Lock()
-	s.readClosed = true
-	s.mu.Unlock()
-	if err := s.s.CloseRead(); err != nil {
-		return s.readError(context.Background(), err)
+		return s.writeError(err)
 	}
 	return nil
 }
@@ -480,6 +340,7 @@ func (s *Stream) Reset(code uint32) error {
 	s.mu.Lock()
 	if s.resetErr == nil && !s.closed {
 		s.resetErr = &ResetError{Code: code}
+		close(s.gone)
 	}
 	err := s.resetErr
 	s.mu.Unlock()
@@ -498,16 +359,20 @@ func (s *Stream) SetDeadlines(read, write time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if read >= 0 {
-		s.read.user = deadlineIn(read)
-		s.read.apply()
-		if s.read.moved != nil {
-			close(s.read.moved)
-			s.read.moved = nil
+		s.readDeadline = deadlineIn(read)
+		if s.direct {
+			s.s.SetReadDeadline(s.readDeadline)
+		}
+		if s.readMoved != nil {
+			close(s.readMoved)
+			s.readMoved = nil
 		}
 	}
 	if write >= 0 {
-		s.write.user = deadlineIn(write)
-		s.write.apply()
+		s.writeDeadline = deadlineIn(write)
+		if !s.writeCut {
+			s.s.SetWriteDeadline(s.writeDeadline)
+		}
 	}
 }
 
@@ -530,21 +395,19 @@ func (s *Stream) Close() error {
 		return nil
 	}
 	s.closed = true
-	if s.left != nil {
-		close(s.left)
-	}
+	close(s.gone)
 	s.mu.Unlock()
 	free, sending := s.out.stop()
 	switch {
 	case !free && !sending:
 		s.s.Reset()
 		s.ends()
-	case free && s.settled():
+	case free && s.isAgreed():
 		s.s.Close()
 		s.ends()
 		s.out.finish()
 	default:
-		if s.settled() {
+		if s.isAgreed() {
 			s.s.CloseRead()
 		}
 		if !s.node.spawn("stream close", func() { s.flush(free) }) {
@@ -565,7 +428,7 @@ func (s *Stream) flush(turn bool) {
 	// Nothing below ends with a context, so its end resets the stream.
 	stop := context.AfterFunc(ctx, func() { s.s.Reset() })
 	defer stop()
-	if !turn && s.out.begin(ctx) != nil {
+	if !turn && s.out.begin(ctx, nil) != nil {
 		s.s.Reset()
 		s.ends()
 		return
@@ -580,6 +443,13 @@ func (s *Stream) flush(turn bool) {
 func (s *Stream) ends() {
 	s.out.fail(Errorf(ErrClosed, "the stream to %s is closed", s.peer))
 	s.end()
+}
+
+// isAgreed tells whether the peer has confirmed the protocol. Before that the stack below has to read, or would wait in its Close.
+func (s *Stream) isAgreed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heard
 }
 
 func (s *Stream) end() {

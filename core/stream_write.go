@@ -19,9 +19,9 @@ type writeBuffer struct {
 	mu      sync.Mutex
 	chunks  [][]byte      // guarded by mu
 	bytes   int           // guarded by mu; of chunks and of what is being sent
-	drained []func(error) // guarded by mu; to be told when bytes is below high
+	drained []func(error) // guarded by mu; to be told when bytes is not above high
 	sending chan struct{} // guarded by mu; non-nil while the goroutine that sends runs, closed when it ends
-	err     error         // guarded by mu; of the last send, told once by the next call
+	shut    bool          // guarded by mu; nothing is accepted any more, what was accepted is still sent
 	failed  error         // guarded by mu; nothing can be sent any more
 }
 
@@ -29,42 +29,54 @@ func (b *writeBuffer) init(s *Stream, high int) {
 	b.stream, b.high, b.turn = s, max(high, 1), make(chan struct{}, 1)
 }
 
-// begin waits for the turn to write, after all that was enqueued before.
-func (b *writeBuffer) begin(ctx context.Context) error {
+// begin waits for the turn to write, after all that was enqueued before, until ctx ends or gone is closed.
+func (b *writeBuffer) begin(ctx context.Context, gone <-chan struct{}) error {
 	for {
 		select {
 		case b.turn <- struct{}{}:
 		case <-ctx.Done():
 			return ctxError(ctx, "write to %s", b.stream.peer)
+		case <-gone:
+			return b.stream.writable()
 		}
 		b.mu.Lock()
-		sent, err := b.sending, b.err
-		if sent == nil {
-			b.err = nil
-		}
+		sending, err := b.sending, b.failed
 		b.mu.Unlock()
-		if sent == nil {
-			if err != nil {
-				b.finish()
-			}
+		if err != nil {
+			b.finish()
 			return err
+		}
+		if sending == nil {
+			return nil
 		}
 		// The goroutine that sends has not got its turn yet: let it go first.
 		b.finish()
 		select {
-		case <-sent:
+		case <-sending:
 		case <-ctx.Done():
 			return ctxError(ctx, "write to %s", b.stream.peer)
+		case <-gone:
+			return b.stream.writable()
 		}
 	}
 }
 
 func (b *writeBuffer) finish() { <-b.turn }
 
-func (b *writeBuffer) idle() bool {
+// stop ends accepting. turn: nobody writes, and the caller has the turn now. sending: something that was accepted is still to be sent.
+func (b *writeBuffer) stop() (turn, sending bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.sending == nil
+	b.shut = true
+	if b.sending != nil {
+		return false, true
+	}
+	select {
+	case b.turn <- struct{}{}:
+		return true, false
+	default:
+		return false, false
+	}
 }
 
 func (b *writeBuffer) waiting() int {
@@ -75,136 +87,135 @@ func (b *writeBuffer) waiting() int {
 
 // Enqueue accepts p, which belongs to the stream from now on, for sending in the background, framed as WriteMessage does if framed. now tells
 // that the stream is below its high-water mark (the option stream.write_buffer); else drained is called once, when it is again, or when
-// sending failed. A failure of what was accepted is the error of the next call.
+// sending failed. A failure of what was accepted is the error of all later calls.
 func (s *Stream) Enqueue(p []byte, framed bool, drained func(error)) (now bool, err error) {
-	s.mu.Lock()
-	closed, writeClosed, reset := s.closed, s.writeClosed, s.resetErr
-	s.mu.Unlock()
-	switch {
-	case reset != nil:
-		return false, reset
-	case closed:
-		return false, Errorf(ErrClosed, "the stream to %s is closed", s.peer)
-	case writeClosed:
-		return false, Errorf(ErrState, "the stream to %s is closed for writing", s.peer)
+	if framed {
+		return s.enqueue(drained, binary.AppendUvarint(nil, uint64(len(p))), p)
 	}
-	return s.out.add(p, framed, drained)
+	return s.enqueue(drained, p)
 }
 
-func (b *writeBuffer) add(p []byte, framed bool, drained func(error)) (now bool, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.failed != nil {
-		return false, b.failed
-	}
-	if err := b.err; err != nil {
-		b.err = nil
+func (s *Stream) enqueue(drained func(error), parts ...[]byte) (now bool, err error) {
+	if err := s.writable(); err != nil {
 		return false, err
 	}
-	if framed {
-		b.chunks = append(b.chunks, binary.AppendUvarint(nil, uint64(len(p))))
-	}
-	b.chunks = append(b.chunks, p)
-	b.bytes += len(p)
-	now = b.bytes <= b.high
-	if !now {
-		b.drained = append(b.drained, drained)
+	return s.out.add(drained, parts)
+}
+
+func (b *writeBuffer) add(drained func(error), parts [][]byte) (now bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.failed != nil:
+		return false, b.failed
+	case b.shut:
+		return false, Errorf(ErrClosed, "the stream to %s is closed", b.stream.peer)
 	}
 	if b.sending == nil {
 		b.sending = make(chan struct{})
-		if !b.stream.node.spawn("stream write", b.send) {
-			b.sending, b.chunks, b.bytes, b.drained = nil, nil, 0, nil
+		if !b.stream.node.spawn("stream write", b.send) { // it waits for mu
+			b.sending = nil
 			return false, Errorf(ErrClosed, "the node is closed")
 		}
+	}
+	for _, p := range parts {
+		b.chunks = append(b.chunks, p)
+		b.bytes += len(p)
+	}
+	now = b.bytes <= b.high
+	if !now && drained != nil {
+		b.drained = append(b.drained, drained)
 	}
 	return now, nil
 }
 
 // send writes until nothing is left.
 func (b *writeBuffer) send() {
-	ctx := b.stream.node.ctx
 	select {
 	case b.turn <- struct{}{}:
-	case <-ctx.Done():
-		b.fail()
-		b.next()
+	case <-b.stream.node.ctx.Done():
+		b.fail(Errorf(ErrClosed, "the node is closed"))
+		b.next(nil)
 		return
 	}
 	defer b.finish()
+	var joined []byte
 	for {
-		p, taken := b.next()
-		if taken == 0 {
+		var p []byte
+		var more bool
+		if p, joined, more = b.next(joined); !more {
 			return
 		}
 		var err error
 		if len(p) > 0 {
 			// Only the stream's own end stops this write: the deadline of the user, a reset, the close of the node's host.
-			err = b.stream.write(context.Background(), func() error {
-				_, err := b.stream.s.Write(p)
-				return err
-			})
+			_, err = b.stream.send(context.Background(), p)
 		}
 		b.sent(len(p), err)
+		if err != nil {
+			// What was accepted cannot be sent as it was accepted, so nothing after it may be.
+			b.stream.abandon(err, err)
+		}
 	}
 }
 
-// next takes the next chunk, or several small ones as one; taken is their number, 0 when there is none and the goroutine ends.
-func (b *writeBuffer) next() (p []byte, taken int) {
+// next takes the next chunk, or several small ones as one, in the memory of joined; without more the goroutine ends.
+func (b *writeBuffer) next(joined []byte) (p, buffer []byte, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.chunks) == 0 {
 		close(b.sending)
 		b.sending, b.chunks = nil, nil
-		return nil, 0
+		return nil, nil, false
 	}
-	size := 0
+	size, taken := 0, 0
 	for taken < len(b.chunks) && (taken == 0 || size+len(b.chunks[taken]) <= coalesceMax) {
 		size += len(b.chunks[taken])
 		taken++
 	}
 	p = b.chunks[0]
 	if taken > 1 {
-		p = make([]byte, 0, size)
+		joined = joined[:0]
 		for _, c := range b.chunks[:taken] {
-			p = append(p, c...)
+			joined = append(joined, c...)
 		}
+		p = joined
 	}
 	clear(b.chunks[:taken])
 	b.chunks = b.chunks[taken:]
-	return p, taken
+	return p, joined, true
 }
 
-// sent settles what was sent, or throws away the rest after an error.
+// sent settles n bytes.
 func (b *writeBuffer) sent(n int, err error) {
 	b.mu.Lock()
 	b.bytes -= n
-	if err != nil {
-		b.chunks, b.bytes = nil, 0
-		if len(b.drained) == 0 {
-			b.err = err
-		}
-	}
 	var drained []func(error)
-	if b.bytes <= b.high {
+	if err == nil && b.bytes <= b.high {
 		drained, b.drained = b.drained, nil
 	}
 	b.mu.Unlock()
-	for _, fn := range drained {
-		fn(err)
-	}
+	tell(drained, nil)
 }
 
-// fail ends all waiting: the stream is closed or reset.
-func (b *writeBuffer) fail() {
+// fail ends all waiting and throws away what was accepted: the stream has ended with err.
+func (b *writeBuffer) fail(err error) {
 	b.mu.Lock()
 	if b.failed == nil {
-		b.failed = Errorf(ErrClosed, "the stream to %s is closed", b.stream.peer)
+		b.failed = err
+	}
+	for _, c := range b.chunks {
+		b.bytes -= len(c)
 	}
 	b.chunks = nil
 	drained, failed := b.drained, b.failed
 	b.drained = nil
 	b.mu.Unlock()
+	tell(drained, failed)
+}
+
+func tell(drained []func(error), err error) {
 	for _, fn := range drained {
-		fn(failed)
+		guarded("stream drained", func() { fn(err) })
 	}
 }

@@ -1,0 +1,199 @@
+package core
+
+import (
+	"context"
+	"io"
+	"time"
+
+	pool "github.com/libp2p/go-buffer-pool"
+)
+
+// inflow is the reading half of a stream, for whoever holds the turn to read. The stack below must not be interrupted by a deadline: it may
+// lose the peer's permission to send more (yamux), or take the stream for broken (while the protocol is agreed on). So a read that is bounded
+// by a context or a deadline runs on a goroutine of its own, which goes on when the bound is reached; its bytes are for the next read.
+type inflow struct {
+	s      *Stream
+	ctx    context.Context // of the present read
+	under  chan struct{}   // non-nil: a read goes on in the background; closed when it has ended
+	buffer []byte          // what it reads into
+	got    []byte          // what has come and was not taken yet; part of buffer
+	err    error           // what came after got
+}
+
+// inflowMax is how much a bounded read takes at once.
+const inflowMax = 64 << 10
+
+// Read implements io.Reader. An error that comes with bytes is told by the next read.
+func (r *inflow) Read(p []byte) (int, error) {
+	s := r.s
+	if r.under == nil && len(r.got) == 0 && r.err == nil {
+		s.mu.Lock()
+		direct := r.ctx.Done() == nil && s.heard && s.readDeadline.IsZero()
+		s.direct = direct
+		s.mu.Unlock()
+		if direct {
+			return r.readDirect(p)
+		}
+		if err := r.begin(len(p)); err != nil {
+			return 0, err
+		}
+	}
+	if r.under != nil {
+		if err := r.await(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, r.got)
+	r.got = r.got[n:]
+	if len(r.got) == 0 && r.buffer != nil {
+		pool.Put(r.buffer)
+		r.buffer, r.got = nil, nil
+	}
+	if n > 0 {
+		return n, nil
+	}
+	err := r.err
+	r.err = nil
+	return 0, err
+}
+
+// readDirect reads without bounds. SetDeadlines meanwhile falls back on the stack's deadline.
+func (r *inflow) readDirect(p []byte) (int, error) {
+	n, err := r.s.s.Read(p)
+	r.s.mu.Lock()
+	r.s.direct = false
+	if !r.s.readDeadline.IsZero() {
+		r.s.s.SetReadDeadline(time.Time{})
+	}
+	r.s.mu.Unlock()
+	if n > 0 {
+		return n, nil
+	}
+	return 0, err
+}
+
+func (r *inflow) begin(size int) error {
+	if size == 0 {
+		return nil
+	}
+	ended := make(chan struct{})
+	buffer := pool.Get(min(size, inflowMax))
+	if !r.s.node.spawn("stream read", func() {
+		defer close(ended)
+		n, err := r.s.s.Read(buffer)
+		r.got, r.err = buffer[:n], err
+		if err == nil || err == io.EOF {
+			r.s.mu.Lock()
+			r.s.heard = true
+			r.s.mu.Unlock()
+		}
+	}) {
+		pool.Put(buffer)
+		return Errorf(ErrClosed, "the node is closed")
+	}
+	r.under, r.buffer = ended, buffer
+	return nil
+}
+
+// await waits for the read in the background, for as long as the bounds allow.
+func (r *inflow) await() error {
+	s := r.s
+	for {
+		s.mu.Lock()
+		deadline := s.readDeadline
+		if s.readMoved == nil {
+			s.readMoved = make(chan struct{})
+		}
+		moved := s.readMoved
+		s.mu.Unlock()
+		var late <-chan time.Time
+		if !deadline.IsZero() {
+			left := time.Until(deadline)
+			if left <= 0 {
+				return Errorf(ErrTimeout, "read from %s: time is up", s.peer)
+			}
+			timer := time.NewTimer(left)
+			defer timer.Stop()
+			late = timer.C
+		}
+		select {
+		case <-r.under:
+			r.under = nil
+			return nil
+		case <-r.ctx.Done():
+			return ctxError(r.ctx, "read from %s", s.peer)
+		case <-late:
+			return Errorf(ErrTimeout, "read from %s: time is up", s.peer)
+		case <-moved:
+		}
+	}
+}
+
+// ReadContext reads at least one byte into p. io.EOF: the peer has closed its side. A read that ends with ErrTimeout or ErrCancelled has
+// lost nothing. A *ResetError ends the stream.
+func (s *Stream) ReadContext(ctx context.Context, p []byte) (n int, err error) {
+	err = s.asReader(ctx, func() error {
+		n, err = s.frames.read(&s.in, p)
+		return err
+	})
+	return n, err
+}
+
+// readFrame is ReadMessage without its consequence for the stream.
+func (s *Stream) readFrame(ctx context.Context, limit int) (m []byte, err error) {
+	err = s.asReader(ctx, func() (err error) {
+		m, err = s.frames.next(&s.in, limit)
+		return err
+	})
+	return m, err
+}
+
+// asReader runs read in turn with other readers, bounded by ctx.
+func (s *Stream) asReader(ctx context.Context, read func() error) error {
+	select {
+	case s.reading <- struct{}{}:
+	case <-ctx.Done():
+		return ctxError(ctx, "read from %s", s.peer)
+	case <-s.gone:
+		return s.readError(context.Canceled)
+	}
+	defer func() { <-s.reading }()
+	if ctx.Err() != nil {
+		return ctxError(ctx, "read from %s", s.peer)
+	}
+	s.in.ctx = ctx
+	return s.readError(read())
+}
+
+func (s *Stream) readError(err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	s.mu.Lock()
+	readClosed, closed, reset := s.readClosed, s.closed, s.resetErr
+	s.mu.Unlock()
+	switch {
+	case reset != nil:
+		return reset
+	case closed:
+		return Errorf(ErrClosed, "the stream to %s is closed", s.peer)
+	case readClosed:
+		return Errorf(ErrState, "the stream to %s is closed for reading", s.peer)
+	}
+	return s.streamError(err, "read from")
+}
+
+// CloseRead gives up reading; what the peer still sends is thrown away.
+func (s *Stream) CloseRead() error {
+	s.mu.Lock()
+	already := s.readClosed || s.closed || s.resetErr != nil
+	s.readClosed = true
+	s.mu.Unlock()
+	if already {
+		return nil
+	}
+	if s.isAgreed() {
+		return s.readError(s.s.CloseRead())
+	}
+	return nil
+}
