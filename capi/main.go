@@ -10,7 +10,11 @@ package main
 // #include "bridge.h"
 import "C"
 
+import "github.com/libp2pgo/libp2pgo/core"
+
 func main() {}
+
+func init() { core.CaptureStandardLog() }
 
 // trap is deferred by every export: a panic becomes P2P_E_INTERNAL instead of the end of the host program.
 func trap[T C.int | C.int64_t](rc *T) {

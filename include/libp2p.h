@@ -302,7 +302,8 @@ P2P_API int p2p_key_peer_id(const uint8_t *key, size_t len, char **peer_out);
 
 /* p2p_node_new starts a node with the options of config (0: defaults; it may be closed afterwards) and writes, or completes with as object, its
  * handle. queue and tag: where its peer, address and discovery events go; at most events.capacity of them wait, then the oldest are dropped.
- * P2P_E_CONFIG: conflicting options. P2P_E_LISTEN: an address is taken or cannot be bound. P2P_E_PERMISSION, P2P_E_PARSE: the key file. */
+ * P2P_E_CONFIG: options in conflict, or an address among them is malformed. P2P_E_LISTEN: an address is taken or cannot be bound.
+ * P2P_E_PERMISSION, P2P_E_PARSE, P2P_E_SYSTEM: the key file is open to others, holds no key, cannot be made. */
 P2P_API int p2p_node_new(p2p_handle config, p2p_handle queue, uint64_t tag, p2p_handle *node_out, const p2p_call *call);
 
 /* p2p_node_close is p2p_close for a node, with a choice of waiting: in queue mode it returns at once and completes when all is released, for
@@ -319,7 +320,7 @@ P2P_API int p2p_node_addresses(p2p_handle node, char **addresses_out);
  * A peer is named by its peer id in either text form, an address (multiaddr) ends in /p2p/<peer id>. */
 
 /* p2p_peer_connect connects to a peer, or finds it connected, and writes (peer_out may be NULL), or completes with as text, its peer id. addresses: one per line, all
- * of one peer, or the peer id alone when its addresses are known. P2P_E_DIAL: the words list each address tried and why it failed.
+ * of one peer, or the peer id alone when its addresses are known. P2P_E_DIAL, P2P_E_TIMEOUT: the words list each address and why it failed.
  * P2P_E_SECURITY: somebody else answered. P2P_E_NO_ADDRESS: none known. P2P_E_PARSE: names the malformed one. */
 P2P_API int p2p_peer_connect(p2p_handle node, const char *addresses, char **peer_out, const p2p_call *call);
 
