@@ -14,6 +14,8 @@ import { detach } from './socket.js'
 const WINDOW = 256 * 1024
 /** Small chunks that were written meanwhile go out as one, up to this size. */
 const GATHER_LIMIT = 1024 * 1024
+/** How long a detached stream may take to send what its socket wrote last. */
+const FLUSH_MS = 10_000
 const DEFAULT_MESSAGE_LIMIT = 1024 * 1024
 
 /** What is known of a stream when it opens. */
@@ -273,8 +275,17 @@ export class Stream extends Duplex implements Source {
     if (this.destroyed) throw new ClosedError('the stream is closed')
     this.#socket = detach(this.#handle, this)
     this.#reading = 'socket'
-    this.#socket.once('close', () => this.destroy())
+    this.#socket.once('close', () => this.#follow(Date.now() + FLUSH_MS))
     return this.#socket
+  }
+
+  // What the socket wrote last is still on its way through the pair when the socket is closed, and closing the handle would cut it off.
+  #follow(limit: number): void {
+    if (this.destroyed) return
+    const { state } = this.info()
+    const sending = state === 'open' || state === 'read_closed'
+    if (sending && Date.now() < limit) setTimeout(() => this.#follow(limit), 5).unref()
+    else this.destroy()
   }
 
   // ---- ending

@@ -18,7 +18,7 @@ const beside = {
   stream_open: ['signal', 'timeout'],
   request: ['signal', 'timeout'],
 }
-const ours = { 'topic.validate': '((message: never) => unknown)' }
+const ours = { 'topic.validate': 'never' }
 
 const types = {
   node: ['options', 'NodeOptions'],
