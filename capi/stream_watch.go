@@ -16,8 +16,9 @@ import (
 const (
 	defaultCredit = 256 << 10
 	// A watched stream reads into blocks of readMin bytes, so that an idle one costs little, and into larger ones while they come back full.
+	// readMax stays below the 128 KiB from which malloc maps a block of its own, whose pages fault in anew each time.
 	readMin = 2 << 10
-	readMax = 128 << 10
+	readMax = 64 << 10
 )
 
 // taken tells who reads a stream, when it is not p2p_stream_read: a watch or a descriptor, which excludes the other and direct calls.
