@@ -42,9 +42,10 @@ def _build_native():
 
 
 def _build_c():
-    flags = subprocess.run(
-        ["pkg-config", "--cflags", "--libs", "libp2pgo"], capture_output=True, text=True, env=environment(), check=True
-    ).stdout.split()
+    flags = [f"-I{BUILD}/include", f"-L{BUILD}", "-lp2pgo"]
+    if shutil.which("pkg-config"):
+        words = ["pkg-config", "--cflags", "--libs", "libp2pgo"]
+        flags = subprocess.run(words, capture_output=True, text=True, env=environment(), check=True).stdout.split()
     sources = [BENCH / "c" / name for name in ("bench.c", "listen.c", "dial.c")]
     cc = os.environ.get("CC", "cc")
     _shell([cc, "-O2", "-o", WORK / "c", *sources, "-pthread", *flags])
