@@ -42,7 +42,7 @@ func run(h *handle, wait *C.struct_front_wait, work func(context.Context) (outco
 	ctx, done := h.context(wait)
 	tag := wait.tag
 	core.Go("call", func() {
-		defer h.pending.Done()
+		defer h.donePending()
 		defer out.release()
 		o, err := guarded(ctx, work)
 		done()
@@ -74,17 +74,6 @@ func complete(out *outlet, subject C.p2p_handle, tag C.uint64_t, ctx context.Con
 	if o.then != nil {
 		o.then()
 	}
-}
-
-// addPending counts a call that will complete on a queue; false if the handle is closing.
-func (h *handle) addPending() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closing {
-		return false
-	}
-	h.pending.Add(1)
-	return true
 }
 
 // context makes the context of one call: it ends with the handle, the call's time or, if the call has a name, p2p_cancel. done must be

@@ -51,7 +51,8 @@ type handle struct {
 	closing  bool                                      // guarded by mu
 	children map[*handle]struct{}                      // guarded by mu
 	calls    map[C.uint64_t][]*context.CancelCauseFunc // guarded by mu; by tag
-	pending  sync.WaitGroup                            // calls that will complete on a queue
+	pending  int                                       // guarded by mu; calls that will complete on a queue
+	idle     chan struct{}                             // guarded by mu; non-nil while close waits for pending to be 0
 }
 
 // The table. Numbers are counted per kind, so that p2p_close can tell a closed handle from one that never was.
@@ -130,17 +131,40 @@ func (h *handle) close() {
 	close(h.ended)
 }
 
+// addPending counts a call that will complete on a queue; false if the handle is closing.
+func (h *handle) addPending() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closing {
+		return false
+	}
+	h.pending++
+	return true
+}
+
+func (h *handle) donePending() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pending--
+	if h.pending == 0 && h.idle != nil {
+		close(h.idle)
+	}
+}
+
 // awaitPending waits until the calls on the handle have completed, so that their events are on their queues when close returns.
 func (h *handle) awaitPending() {
-	done := make(chan struct{})
-	core.Go("await", func() {
-		h.pending.Wait()
-		close(done)
-	})
+	h.mu.Lock()
+	if h.pending == 0 {
+		h.mu.Unlock()
+		return
+	}
+	idle := make(chan struct{})
+	h.idle = idle
+	h.mu.Unlock()
 	timer := time.NewTimer(closeLimit)
 	defer timer.Stop()
 	select {
-	case <-done:
+	case <-idle:
 	case <-timer.C:
 	}
 }

@@ -161,7 +161,7 @@ func go_topic_publish(id C.p2p_handle, data *C.uint8_t, n C.size_t, minPeers C.i
 	ended := func() {
 		done()
 		out.release()
-		h.pending.Done()
+		h.donePending()
 	}
 	err := t.Enqueue(ctx, message, int(minPeers), func(peers int, err error) {
 		complete(out, h.id, tag, ctx, &outcome{value: int64(peers)}, err)

@@ -173,7 +173,7 @@ func enqueue(h *handle, wait *C.struct_front_wait, write func(drained func(error
 			}
 			done()
 			out.release()
-			h.pending.Done()
+			h.donePending()
 		})
 	}
 	now, err := write(func(err error) { end(err, true) })
