@@ -152,7 +152,7 @@ func DefaultConfig() *Config {
 		Connections:   ConnectionsConfig{Low: 160, High: 192, GraceMs: 60_000},
 		Dial:          DialConfig{TimeoutMs: 15_000},
 		MDNS:          MDNSConfig{Service: "_p2p._udp"},
-		Bootstrap:     BootstrapConfig{RetryMinMs: 1000, RetryMaxMs: 60_000},
+		Bootstrap:     BootstrapConfig{Peers: []string{}, RetryMinMs: 1000, RetryMaxMs: 60_000},
 		Keep:          KeepConfig{RetryMinMs: 1000, RetryMaxMs: 60_000},
 		Pubsub: PubsubConfig{
 			Enabled: true, Signing: "sign", D: 6, DLow: 5, DHigh: 12, DLazy: 6, HeartbeatMs: 1000, FloodPublish: true, MaxMessageSize: 1 << 20,
