@@ -147,7 +147,7 @@ func go_request_respond(id C.p2p_handle, data *C.uint8_t, n C.size_t, more C.int
 	}
 	if wait.queue != 0 {
 		rc = enqueue(h, wait, func(drained func(error)) (bool, error) {
-			return r.Enqueue(copied(data, n), more != 0, drained)
+			return r.Enqueue(borrowed(data, n), more != 0, drained)
 		})
 	} else {
 		rc = run(h, wait, func(ctx context.Context) (outcome, error) {

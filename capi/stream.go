@@ -137,7 +137,7 @@ func go_stream_write(id C.p2p_handle, data *C.uint8_t, n C.size_t, framed C.int,
 	}
 	if wait.queue != 0 {
 		return C.int64_t(enqueue(h, wait, func(drained func(error)) (bool, error) {
-			return s.Enqueue(copied(data, n), framed != 0, drained)
+			return s.Enqueue(borrowed(data, n), framed != 0, drained)
 		}))
 	}
 	return C.int64_t(run(h, wait, func(ctx context.Context) (outcome, error) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"sync"
+
+	pool "github.com/libp2p/go-buffer-pool"
 )
 
 // coalesceMax is up to how many bytes small enqueued writes are sent as one.
@@ -17,9 +19,9 @@ type writeBuffer struct {
 	turn   chan struct{} // a token: who holds it writes
 
 	mu      sync.Mutex
-	chunks  [][]byte      // guarded by mu
+	chunks  [][]byte      // guarded by mu; from the pool, filled one after the other
 	bytes   int           // guarded by mu; of chunks and of what is being sent
-	drained []func(error) // guarded by mu; to be told when bytes is not above high
+	drained []func(error) // guarded by mu; to be told when bytes is not above half of high
 	sending chan struct{} // guarded by mu; non-nil while the goroutine that sends runs, closed when it ends
 	shut    bool          // guarded by mu; nothing is accepted any more, what was accepted is still sent
 	failed  error         // guarded by mu; nothing can be sent any more
@@ -85,9 +87,8 @@ func (b *writeBuffer) waiting() int {
 	return b.bytes
 }
 
-// Enqueue accepts p, which belongs to the stream from now on, for sending in the background, framed as WriteMessage does if framed. now tells
-// that the stream is below its high-water mark (the option stream.write_buffer); else drained is called once, when it is again, or when
-// sending failed. A failure of what was accepted is the error of all later calls.
+// Enqueue accepts a copy of p for sending in the background, framed as WriteMessage does if framed. now tells that the stream is below its
+// high-water mark (the option stream.write_buffer); else drained is called once, when no more than half of that waits, or when sending failed. A failure of what was accepted is the error of all later calls.
 func (s *Stream) Enqueue(p []byte, framed bool, drained func(error)) (now bool, err error) {
 	if framed {
 		return s.enqueue(drained, binary.AppendUvarint(nil, uint64(len(p))), p)
@@ -119,8 +120,7 @@ func (b *writeBuffer) add(drained func(error), parts [][]byte) (now bool, err er
 		}
 	}
 	for _, p := range parts {
-		b.chunks = append(b.chunks, p)
-		b.bytes += len(p)
+		b.putLocked(p)
 	}
 	now = b.bytes <= b.high
 	if !now && drained != nil {
@@ -129,21 +129,34 @@ func (b *writeBuffer) add(drained func(error), parts [][]byte) (now bool, err er
 	return now, nil
 }
 
+// putLocked copies p behind what waits, into the last chunk if it has room: small writes become one, and a writer that keeps ahead of the
+// network goes round the same few buffers instead of giving the garbage collector one for each write.
+func (b *writeBuffer) putLocked(p []byte) {
+	b.bytes += len(p)
+	if n := len(b.chunks); n > 0 {
+		if last := b.chunks[n-1]; cap(last)-len(last) >= len(p) {
+			b.chunks[n-1] = append(last, p...)
+			return
+		}
+		b.chunks = append(b.chunks, append(pool.Get(max(len(p), min(2*cap(b.chunks[n-1]), coalesceMax)))[:0], p...))
+		return
+	}
+	b.chunks = append(b.chunks, append(pool.Get(len(p))[:0], p...))
+}
+
 // send writes until nothing is left.
 func (b *writeBuffer) send() {
 	select {
 	case b.turn <- struct{}{}:
 	case <-b.stream.node.ctx.Done():
 		b.fail(Errorf(ErrClosed, "the node is closed"))
-		b.next(nil)
+		b.next()
 		return
 	}
 	defer b.finish()
-	var joined []byte
 	for {
-		var p []byte
-		var more bool
-		if p, joined, more = b.next(joined); !more {
+		p, more := b.next()
+		if !more {
 			return
 		}
 		var err error
@@ -152,6 +165,7 @@ func (b *writeBuffer) send() {
 			_, err = b.stream.send(context.Background(), p)
 		}
 		b.sent(len(p), err)
+		pool.Put(p)
 		if err != nil {
 			// What was accepted cannot be sent as it was accepted, so nothing after it may be.
 			b.stream.abandon(err, err)
@@ -159,31 +173,19 @@ func (b *writeBuffer) send() {
 	}
 }
 
-// next takes the next chunk, or several small ones as one, in the memory of joined; without more the goroutine ends.
-func (b *writeBuffer) next(joined []byte) (p, buffer []byte, more bool) {
+// next takes the next chunk; without more the goroutine ends.
+func (b *writeBuffer) next() (p []byte, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.chunks) == 0 {
 		close(b.sending)
 		b.sending, b.chunks = nil, nil
-		return nil, nil, false
-	}
-	size, taken := 0, 0
-	for taken < len(b.chunks) && (taken == 0 || size+len(b.chunks[taken]) <= coalesceMax) {
-		size += len(b.chunks[taken])
-		taken++
+		return nil, false
 	}
 	p = b.chunks[0]
-	if taken > 1 {
-		joined = joined[:0]
-		for _, c := range b.chunks[:taken] {
-			joined = append(joined, c...)
-		}
-		p = joined
-	}
-	clear(b.chunks[:taken])
-	b.chunks = b.chunks[taken:]
-	return p, joined, true
+	b.chunks[0] = nil
+	b.chunks = b.chunks[1:]
+	return p, true
 }
 
 // sent settles n bytes.
@@ -191,7 +193,7 @@ func (b *writeBuffer) sent(n int, err error) {
 	b.mu.Lock()
 	b.bytes -= n
 	var drained []func(error)
-	if err == nil && b.bytes <= b.high {
+	if err == nil && b.bytes <= b.high/2 {
 		drained, b.drained = b.drained, nil
 	}
 	b.mu.Unlock()
@@ -206,6 +208,7 @@ func (b *writeBuffer) fail(err error) {
 	}
 	for _, c := range b.chunks {
 		b.bytes -= len(c)
+		pool.Put(c)
 	}
 	b.chunks = nil
 	drained, failed := b.drained, b.failed
