@@ -198,15 +198,21 @@ func TestSchemaDefaultsAreTheConfigs(t *testing.T) {
 	check("", schema.Defs["node"].Properties)
 }
 
-// docs/info.md has a row for every key that Info and PeerInfo return.
+// docs/info.md has a row for every key that an Info returns.
 func TestInfoPageHasEveryKey(t *testing.T) {
 	page, err := os.ReadFile("../docs/info.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for section, infos := range map[string][]any{
-		"## node":  {core.NodeInfo{}},
-		"## peers": {core.PeerInfo{}, core.ConnectionInfo{}},
+		"## node":         {core.NodeInfo{}},
+		"## peers":        {core.PeerInfo{}, core.ConnectionInfo{}},
+		"## service":      {core.ServiceInfo{}},
+		"## stream":       {core.StreamInfo{}},
+		"## exchange":     {core.ExchangeInfo{}},
+		"## request":      {core.RequestInfo{}},
+		"## topic":        {core.TopicInfo{}},
+		"## subscription": {core.SubscriptionInfo{}},
 	} {
 		_, text, found := strings.Cut(string(page), "\n"+section+"\n")
 		if !found {
