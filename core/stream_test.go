@@ -713,9 +713,10 @@ func TestStream_TenThousandCyclesLeaveNothing(t *testing.T) {
 		cycles = 500
 	}
 	from, to := pair(t)
+	ctx := timeout(t) // one for all: each lives until the test ends
 	service := serve(t, to, echoName, core.ServeOptions{}, echo)
 	cycle := func() {
-		s, err := from.OpenStream(timeout(t), to.ID(), []string{echoName}, core.OpenOptions{})
+		s, err := from.OpenStream(ctx, to.ID(), []string{echoName}, core.OpenOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
