@@ -19,12 +19,12 @@ type outcome struct {
 	then   func() // called when the completion is on its queue; may be nil
 }
 
-// run carries out a waiting call on h. Blocking, work runs on the caller's thread and deliver writes the out-parameters and makes the return
-// value. In queue mode work runs on a goroutine and its outcome becomes the completion; then it must not touch the caller's memory.
-func run(h *handle, wait *C.struct_front_wait, work func(context.Context) (outcome, error), deliver func(*outcome) C.int) C.int {
+// run carries out a waiting call on h. Blocking, do runs on the caller's thread and deliver writes the out-parameters and makes the return
+// value. In queue mode do runs on a goroutine and its outcome becomes the completion; then it must not touch the caller's memory.
+func run(h *handle, wait *C.struct_front_wait, do func(context.Context) (outcome, error), deliver func(*outcome) C.int) C.int {
 	if wait.queue == 0 {
 		ctx, done := h.context(wait)
-		o, err := work(ctx)
+		o, err := do(ctx)
 		done()
 		if err != nil {
 			return failureOf(ctx, err).set()
@@ -41,19 +41,19 @@ func run(h *handle, wait *C.struct_front_wait, work func(context.Context) (outco
 	}
 	ctx, done := h.context(wait)
 	tag := wait.tag
-	core.Go("call", func() {
+	work(func() {
 		defer h.donePending()
 		defer out.release()
-		o, err := guarded(ctx, work)
+		o, err := guarded(ctx, do)
 		done()
 		complete(out, h.id, tag, ctx, &o, err)
 	})
 	return C.P2P_PENDING
 }
 
-func guarded(ctx context.Context, work func(context.Context) (outcome, error)) (o outcome, err error) {
+func guarded(ctx context.Context, do func(context.Context) (outcome, error)) (o outcome, err error) {
 	defer core.Recovered("a call", &err)
-	return work(ctx)
+	return do(ctx)
 }
 
 // complete pushes a call's completion. A handle whose completion nobody can fetch any more is closed.

@@ -86,11 +86,11 @@ func deliverNodeEvent(src *source, e core.Event) {
 	var text string
 	switch e.Type {
 	case core.PeerConnected, core.PeerPath:
-		text = e.Peer.String() + "\n" + e.Address
+		text = peerText(e.Peer) + "\n" + e.Address
 	case core.PeerDisconnected:
-		text = e.Peer.String()
+		text = peerText(e.Peer)
 	case core.PeerFound:
-		text = strings.Join(append([]string{e.Peer.String(), e.Source}, e.Addresses...), "\n")
+		text = strings.Join(append([]string{peerText(e.Peer), e.Source}, e.Addresses...), "\n")
 	case core.AddressesChanged:
 		text = strings.Join(e.Addresses, "\n")
 	case core.ListenFailed:

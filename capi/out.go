@@ -90,7 +90,7 @@ func peerLines(ids []peer.ID) string {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		b.WriteString(id.String())
+		b.WriteString(peerText(id))
 	}
 	return b.String()
 }

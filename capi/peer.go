@@ -12,12 +12,12 @@ import (
 )
 
 // findPeer returns the node of a handle and the peer of a text, or a negative code.
-func findPeer(id C.p2p_handle, peerText *C.char) (*handle, *core.Node, peer.ID, C.int) {
+func findPeer(id C.p2p_handle, peerName *C.char) (*handle, *core.Node, peer.ID, C.int) {
 	h, n, code := find[*core.Node](id, kindNode)
 	if code < 0 {
 		return nil, nil, "", code
 	}
-	p, err := core.ParsePeer(text(peerText))
+	p, err := parsePeer(text(peerName))
 	if err != nil {
 		return nil, nil, "", fail(err)
 	}
@@ -37,14 +37,14 @@ func go_peer_connect(id C.p2p_handle, addresses *C.char, out **C.char, wait *C.s
 		if err != nil {
 			return outcome{}, err
 		}
-		return outcome{text: p.String()}, nil
+		return outcome{text: peerText(p)}, nil
 	}, func(o *outcome) C.int { return putText(out, o.text) })
 }
 
 //export go_peer_disconnect
-func go_peer_disconnect(id C.p2p_handle, peerText *C.char) (rc C.int) {
+func go_peer_disconnect(id C.p2p_handle, peerName *C.char) (rc C.int) {
 	defer trap(&rc)
-	_, n, p, code := findPeer(id, peerText)
+	_, n, p, code := findPeer(id, peerName)
 	if code < 0 {
 		return code
 	}
@@ -65,16 +65,16 @@ func go_peer_list(id C.p2p_handle, out **C.char) (rc C.int) {
 }
 
 //export go_peer_info
-func go_peer_info(id C.p2p_handle, peerText *C.char, out **C.char) (rc C.int) {
+func go_peer_info(id C.p2p_handle, peerName *C.char, out **C.char) (rc C.int) {
 	defer trap(&rc)
-	if peerText == nil {
+	if peerName == nil {
 		_, n, code := find[*core.Node](id, kindNode)
 		if code < 0 {
 			return code
 		}
 		return putJSON(out, n.PeersInfo())
 	}
-	_, n, p, code := findPeer(id, peerText)
+	_, n, p, code := findPeer(id, peerName)
 	if code < 0 {
 		return code
 	}
@@ -82,9 +82,9 @@ func go_peer_info(id C.p2p_handle, peerText *C.char, out **C.char) (rc C.int) {
 }
 
 //export go_peer_ping
-func go_peer_ping(id C.p2p_handle, peerText *C.char, out *C.int64_t, wait *C.struct_front_wait) (rc C.int) {
+func go_peer_ping(id C.p2p_handle, peerName *C.char, out *C.int64_t, wait *C.struct_front_wait) (rc C.int) {
 	defer trap(&rc)
-	h, n, p, code := findPeer(id, peerText)
+	h, n, p, code := findPeer(id, peerName)
 	if code < 0 {
 		return code
 	}
@@ -111,9 +111,9 @@ func go_peer_keep(id C.p2p_handle, addresses *C.char) (rc C.int) {
 }
 
 //export go_peer_release
-func go_peer_release(id C.p2p_handle, peerText *C.char) (rc C.int) {
+func go_peer_release(id C.p2p_handle, peerName *C.char) (rc C.int) {
 	defer trap(&rc)
-	_, n, p, code := findPeer(id, peerText)
+	_, n, p, code := findPeer(id, peerName)
 	if code < 0 {
 		return code
 	}

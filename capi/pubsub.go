@@ -7,8 +7,6 @@ import (
 	"context"
 	"encoding/hex"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-
 	"github.com/libp2pgo/libp2pgo/core"
 )
 
@@ -40,9 +38,8 @@ func go_topic_join(id C.p2p_handle, name, options *C.char, queue C.p2p_handle, t
 	}
 	inbox := core.Inbox[core.TopicEvent]{}
 	if src != nil {
-		messages := messageTexts{}
 		inbox = core.Inbox[core.TopicEvent]{
-			Deliver: func(e core.TopicEvent) { deliverTopicEvent(h, src, &messages, e) },
+			Deliver: func(e core.TopicEvent) { deliverTopicEvent(h, src, e) },
 			Dropped: src.dropped,
 			Closed:  src.closed,
 		}
@@ -67,12 +64,12 @@ func go_topic_join(id C.p2p_handle, name, options *C.char, queue C.p2p_handle, t
 	return 0
 }
 
-func deliverTopicEvent(topic *handle, src *source, messages *messageTexts, e core.TopicEvent) {
+func deliverTopicEvent(topic *handle, src *source, e core.TopicEvent) {
 	switch e.Type {
 	case core.TopicJoined:
-		src.deliver(C.p2p_event{_type: C.P2P_EVENT_TOPIC_JOINED}, e.Peer.String(), nil)
+		src.deliver(C.p2p_event{_type: C.P2P_EVENT_TOPIC_JOINED}, peerText(e.Peer), nil)
 	case core.TopicLeft:
-		src.deliver(C.p2p_event{_type: C.P2P_EVENT_TOPIC_LEFT}, e.Peer.String(), nil)
+		src.deliver(C.p2p_event{_type: C.P2P_EVENT_TOPIC_LEFT}, peerText(e.Peer), nil)
 	case core.TopicValidate:
 		token := newHandle(kindToken, topic)
 		if err := token.open(e.Verdict, nil); err != nil {
@@ -87,7 +84,7 @@ func deliverTopicEvent(topic *handle, src *source, messages *messageTexts, e cor
 		})
 		r := messageEvent(C.P2P_EVENT_VALIDATE, e.Message)
 		r.object = C.uint64_t(token.id)
-		src.deliver(r, messages.text(e.Message), e.Message.Data)
+		src.deliver(r, messageText(e.Message), e.Message.Data)
 	}
 }
 
@@ -102,36 +99,14 @@ func messageEvent(eventType C.int32_t, m *core.Message) C.p2p_event {
 	return e
 }
 
-// messageTexts makes the texts of messages. The few peers of a topic come again and again, and a peer id's text costs more than all
-// the rest of an event, so it remembers them.
-type messageTexts struct {
-	peers map[peer.ID]string
-	buf   []byte
-}
-
-const peerTextsMax = 4096
-
-func (t *messageTexts) peer(id peer.ID) string {
-	s, ok := t.peers[id]
-	if !ok {
-		if t.peers == nil || len(t.peers) >= peerTextsMax {
-			t.peers = map[peer.ID]string{}
-		}
-		if id != "" {
-			s = id.String()
-		}
-		t.peers[id] = s
-	}
-	return s
-}
-
-func (t *messageTexts) text(m *core.Message) string {
-	b := append(t.buf[:0], t.peer(m.Author)...)
-	b = append(append(b, '\n'), t.peer(m.From)...)
-	b = hex.AppendEncode(append(b, '\n'), m.ID)
-	b = append(append(b, '\n'), m.Topic...)
-	t.buf = b
-	return string(b)
+// messageText is the text of a message's event.
+func messageText(m *core.Message) string {
+	author, from := peerText(m.Author), peerText(m.From)
+	b := make([]byte, 0, len(author)+len(from)+2*len(m.ID)+len(m.Topic)+3)
+	b = append(append(b, author...), '\n')
+	b = append(append(b, from...), '\n')
+	b = append(hex.AppendEncode(b, m.ID), '\n')
+	return string(append(b, m.Topic...))
 }
 
 //export go_topic_publish
@@ -196,9 +171,8 @@ func go_topic_subscribe(id C.p2p_handle, options *C.char, queue C.p2p_handle, ta
 	if src == nil {
 		return failed(core.ErrInvalid, "queue: 0, but a subscription needs one")
 	}
-	messages := messageTexts{}
 	s, err := t.Subscribe(o, core.Inbox[*core.Message]{
-		Deliver: func(m *core.Message) { src.deliver(messageEvent(C.P2P_EVENT_MESSAGE, m), messages.text(m), m.Data) },
+		Deliver: func(m *core.Message) { src.deliver(messageEvent(C.P2P_EVENT_MESSAGE, m), messageText(m), m.Data) },
 		Dropped: src.dropped,
 		Closed:  src.closed,
 	})

@@ -11,10 +11,10 @@ import (
 )
 
 //export go_request_send
-func go_request_send(id C.p2p_handle, peerText, protocol *C.char, data *C.uint8_t, n C.size_t, options *C.char, out **C.uint8_t, lenOut *C.size_t,
+func go_request_send(id C.p2p_handle, peerName, protocol *C.char, data *C.uint8_t, n C.size_t, options *C.char, out **C.uint8_t, lenOut *C.size_t,
 	wait *C.struct_front_wait) (rc C.int) {
 	defer trap(&rc)
-	h, node, p, code := findPeer(id, peerText)
+	h, node, p, code := findPeer(id, peerName)
 	if code < 0 {
 		return code
 	}
@@ -38,10 +38,10 @@ func input(data *C.uint8_t, n C.size_t, wait *C.struct_front_wait) []byte {
 }
 
 //export go_request_open
-func go_request_open(id C.p2p_handle, peerText, protocol *C.char, data *C.uint8_t, n C.size_t, options *C.char, out *C.p2p_handle,
+func go_request_open(id C.p2p_handle, peerName, protocol *C.char, data *C.uint8_t, n C.size_t, options *C.char, out *C.p2p_handle,
 	wait *C.struct_front_wait) (rc C.int) {
 	defer trap(&rc)
-	h, node, p, code := findPeer(id, peerText)
+	h, node, p, code := findPeer(id, peerName)
 	if code < 0 {
 		return code
 	}
@@ -132,7 +132,7 @@ func deliverRequest(node *handle, src *source, r *core.Request) {
 		left = C.int64_t(max(time.Until(deadline).Milliseconds(), 0))
 	}
 	e := C.p2p_event{_type: C.P2P_EVENT_REQUEST, object: C.uint64_t(h.id), value: left}
-	ok, _ := src.send(e, r.Peer.String()+"\n"+r.Protocol, r.Data)
+	ok, _ := src.send(e, peerText(r.Peer)+"\n"+r.Protocol, r.Data)
 	if !ok {
 		h.close()
 	}

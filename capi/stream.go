@@ -54,7 +54,7 @@ func go_stream_serve(id C.p2p_handle, protocols, options *C.char, queue C.p2p_ha
 				return
 			}
 			e := C.p2p_event{_type: C.P2P_EVENT_STREAM, object: C.uint64_t(h.id), flags: flags(s.Flags())}
-			if ok, _ := src.send(e, s.Peer().String()+"\n"+s.Protocol(), nil); !ok {
+			if ok, _ := src.send(e, peerText(s.Peer())+"\n"+s.Protocol(), nil); !ok {
 				s.Reset(refusedCode)
 				h.close()
 			}
@@ -63,9 +63,9 @@ func go_stream_serve(id C.p2p_handle, protocols, options *C.char, queue C.p2p_ha
 }
 
 //export go_stream_open
-func go_stream_open(id C.p2p_handle, peerText, protocols, options *C.char, out *C.p2p_handle, wait *C.struct_front_wait) (rc C.int) {
+func go_stream_open(id C.p2p_handle, peerName, protocols, options *C.char, out *C.p2p_handle, wait *C.struct_front_wait) (rc C.int) {
 	defer trap(&rc)
-	node, n, p, code := findPeer(id, peerText)
+	node, n, p, code := findPeer(id, peerName)
 	if code < 0 {
 		return code
 	}
@@ -168,10 +168,10 @@ func enqueue(h *handle, wait *C.struct_front_wait, write func(drained func(error
 	var once sync.Once
 	end := func(err error, told bool) {
 		once.Do(func() {
+			done() // first: what has completed cannot be cancelled
 			if told {
 				complete(out, h.id, tag, ctx, &outcome{}, err)
 			}
-			done()
 			out.release()
 			h.donePending()
 		})
@@ -186,7 +186,7 @@ func enqueue(h *handle, wait *C.struct_front_wait, write func(drained func(error
 	if now {
 		return 0
 	}
-	context.AfterFunc(ctx, func() { end(ctx.Err(), true) })
+	context.AfterFunc(ctx, func() { end(ctx.Err(), true) }) // after its own end by done that does nothing
 	return C.P2P_PENDING
 }
 
