@@ -139,6 +139,7 @@ func go_topic_publish(id C.p2p_handle, data *C.uint8_t, n C.size_t, minPeers C.i
 		h.donePending()
 	}
 	err := t.Enqueue(ctx, message, int(minPeers), func(peers int, err error) {
+		done() // first: what has completed cannot be cancelled
 		complete(out, h.id, tag, ctx, &outcome{value: int64(peers)}, err)
 		ended()
 	})

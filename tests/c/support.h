@@ -51,6 +51,8 @@ struct pair {
     char a_id[128], b_id[128], b_address[256];
 };
 
+static int64_t handles_before; /* when the test began */
+
 static inline p2p_call within(int32_t timeout_ms) { return (p2p_call){.size = sizeof(p2p_call), .timeout_ms = timeout_ms}; }
 
 static inline p2p_call on(p2p_handle queue, uint64_t tag)
@@ -284,7 +286,6 @@ static inline int hanging_listener(char address[256])
 }
 
 /* Every test gives all its handles back; what a failed one left does not count against the next. */
-static int64_t handles_before;
 
 static inline void count_handles(void)
 {
