@@ -41,7 +41,7 @@ func run(h *handle, wait *C.struct_front_wait, do func(context.Context) (outcome
 	}
 	ctx, done := h.context(wait)
 	tag := wait.tag
-	work(func() {
+	core.Go("call", func() {
 		defer h.donePending()
 		defer out.release()
 		o, err := guarded(ctx, do)

@@ -3,6 +3,7 @@ package core
 import (
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 )
 
 var panicCount atomic.Int64
@@ -39,10 +40,33 @@ func guarded(name string, fn func()) (returned bool) {
 	return true
 }
 
-// safeGo runs fn on a goroutine of its own, guarded.
+// idle hands work to goroutines that have worked before.
+var idle = make(chan func())
+
+// idleTime is how long a goroutine waits for more work: long enough under load, and not noticed by who counts goroutines after a close.
+const idleTime = 10 * time.Millisecond
+
+// safeGo runs fn on another goroutine, guarded. Opening and closing streams goes deep into the stack below, and to grow a fresh goroutine's stack
+// for each was a tenth of the cost of a request, so goroutines are used again.
 func safeGo(name string, fn func()) {
-	go func() {
-		defer recovered(name)
-		fn()
-	}()
+	work := func() { guarded(name, fn) }
+	select {
+	case idle <- work:
+	default:
+		go worker(work)
+	}
+}
+
+func worker(work func()) {
+	timer := time.NewTimer(idleTime)
+	defer timer.Stop()
+	for {
+		work()
+		timer.Reset(idleTime)
+		select {
+		case work = <-idle:
+		case <-timer.C:
+			return
+		}
+	}
 }

@@ -161,6 +161,8 @@ func (s *Stream) streamError(err error, doing string) error {
 	var reset *network.StreamError
 	var lost *network.ConnError
 	switch {
+	case errors.As(err, &reset) && reset.Remote && reset.ErrorCode == network.StreamProtocolNegotiationFailed && !s.isAgreed():
+		return Errorf(ErrProtocol, "%s does not speak %s", s.peer, s.protocol)
 	case errors.As(err, &reset):
 		return &ResetError{Code: uint32(reset.ErrorCode), Remote: reset.Remote}
 	case errors.As(err, &lost):
@@ -191,7 +193,7 @@ func (s *Stream) writable() error {
 	case s.resetErr != nil:
 		return s.resetErr
 	case s.closed:
-		return Errorf(ErrClosed, "the stream to %s is closed", s.peer)
+		return &streamClosed{s.peer}
 	case s.writeClosed:
 		return Errorf(ErrState, "the stream to %s is closed for writing", s.peer)
 	}
@@ -312,7 +314,7 @@ func (s *Stream) writeError(err error) error {
 	case sentinelOf(err) != nil:
 		return err
 	case closed:
-		return Errorf(ErrClosed, "the stream to %s is closed", s.peer)
+		return &streamClosed{s.peer}
 	}
 	return s.streamError(err, "write to")
 }
@@ -346,7 +348,7 @@ func (s *Stream) Reset(code uint32) error {
 	s.mu.Unlock()
 	s.s.ResetWithError(network.StreamErrorCode(code))
 	if err == nil { // closed, and at most still sending what was enqueued
-		err = Errorf(ErrClosed, "the stream to %s is closed", s.peer)
+		err = &streamClosed{s.peer}
 	}
 	s.out.fail(err)
 	s.end()
@@ -439,9 +441,15 @@ func (s *Stream) flush(turn bool) {
 	s.ends()
 }
 
+// streamClosed is ErrClosed for a stream. Every stream ends with one and hardly anybody reads it, so its words are made on request.
+type streamClosed struct{ peer peer.ID }
+
+func (e *streamClosed) Error() string { return "the stream to " + e.peer.String() + " is closed" }
+func (e *streamClosed) Unwrap() error { return ErrClosed }
+
 // ends tells everybody who waits on a stream that has ended with Close.
 func (s *Stream) ends() {
-	s.out.fail(Errorf(ErrClosed, "the stream to %s is closed", s.peer))
+	s.out.fail(&streamClosed{s.peer})
 	s.end()
 }
 

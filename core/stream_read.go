@@ -176,7 +176,7 @@ func (s *Stream) readError(err error) error {
 	case reset != nil:
 		return reset
 	case closed:
-		return Errorf(ErrClosed, "the stream to %s is closed", s.peer)
+		return &streamClosed{s.peer}
 	case readClosed:
 		return Errorf(ErrState, "the stream to %s is closed for reading", s.peer)
 	}

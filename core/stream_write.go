@@ -110,7 +110,7 @@ func (b *writeBuffer) add(drained func(error), parts [][]byte) (now bool, err er
 	case b.failed != nil:
 		return false, b.failed
 	case b.shut:
-		return false, Errorf(ErrClosed, "the stream to %s is closed", b.stream.peer)
+		return false, &streamClosed{b.stream.peer}
 	}
 	if b.sending == nil {
 		b.sending = make(chan struct{})
