@@ -245,7 +245,7 @@ func (m *mailbox[T]) deliverAll() {
 
 func (m *mailbox[T]) announce(n uint64) {
 	if m.inbox.Dropped != nil {
-		m.inbox.Dropped(n)
+		guarded("inbox", func() { m.inbox.Dropped(n) }) // a panic must not take the item after the gap with it
 	}
 }
 

@@ -3,21 +3,18 @@ package core
 import (
 	"context"
 	"errors"
-	"iter"
+	"slices"
 	"sync"
-	"unsafe"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
-	"github.com/libp2p/go-libp2p/core/peer"
-	"google.golang.org/protobuf/proto"
 )
 
 const (
 	// outboxMax bounds what waits to be published on a topic, in bytes.
 	outboxMax = 64 << 20
-	// publishBatch is up to how many waiting messages go out together, and packetMax how many bytes of them in one packet to a peer.
+	// publishBatch is up to how many waiting messages go out together. It also bounds how many a peer gets in one packet, and so what a peer
+	// that holds us back is still handed.
 	publishBatch = 64
-	packetMax    = 64 << 10
 )
 
 // letterOut is one message on its way out.
@@ -26,6 +23,7 @@ type letterOut struct {
 	data     []byte
 	minPeers int
 	done     func(peers int, err error)
+	unhook   func() bool // nil, or takes back that the end of ctx takes the letter out of the outbox
 }
 
 // outbox publishes a topic's messages in their order, on a goroutine that lives while there are any.
@@ -33,10 +31,12 @@ type outbox struct {
 	t *Topic
 
 	mu      sync.Mutex
-	letters []letterOut // guarded by mu
-	bytes   int         // guarded by mu
-	running bool        // guarded by mu
-	idle    *sync.Cond  // on mu: not running
+	letters []*letterOut // guarded by mu
+	bytes   int          // guarded by mu
+	held    bool         // guarded by mu; the first letter waits, and so do all others
+	running bool         // guarded by mu
+	worker  uint64       // guarded by mu; the goroutine that publishes
+	idle    *sync.Cond   // on mu: not running
 }
 
 func (o *outbox) init(t *Topic) {
@@ -50,10 +50,12 @@ func (o *outbox) waiting() int {
 	return len(o.letters)
 }
 
+// wait waits until nothing is published any more; not when it is the publishing goroutine that asks.
 func (o *outbox) wait() {
+	id := goroutineID()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.running {
+	for o.running && o.worker != id {
 		o.idle.Wait()
 	}
 }
@@ -75,7 +77,7 @@ func (t *Topic) Publish(ctx context.Context, data []byte, minPeers int) (peers i
 
 // Enqueue publishes in the background, in the order of the calls, and calls done once. It fails with ErrLimit when 64 MiB wait.
 func (t *Topic) Enqueue(ctx context.Context, data []byte, minPeers int, done func(peers int, err error)) error {
-	limit := t.p.node.cfg.Pubsub.MaxMessageSize
+	limit := t.maxData
 	if t.rules.maxSize > 0 {
 		limit = min(limit, t.rules.maxSize)
 	}
@@ -94,8 +96,12 @@ func (t *Topic) Enqueue(ctx context.Context, data []byte, minPeers int, done fun
 	if len(data) == 0 {
 		data = make([]byte, 0, 1) // an address of its own: see packets
 	}
-	o.letters = append(o.letters, letterOut{ctx, data, minPeers, done})
+	l := &letterOut{ctx: ctx, data: data, minPeers: minPeers, done: done}
+	o.letters = append(o.letters, l)
 	o.bytes += len(data)
+	if o.held {
+		o.hook(l)
+	}
 	if !o.running {
 		o.running = true
 		safeGo("publish", o.run)
@@ -103,69 +109,139 @@ func (t *Topic) Enqueue(ctx context.Context, data []byte, minPeers int, done fun
 	return nil
 }
 
-func (o *outbox) run() {
-	for {
-		o.mu.Lock()
-		n := min(len(o.letters), publishBatch)
-		if n == 0 {
-			o.running = false
-			o.letters = nil
-			o.idle.Broadcast()
+// hook takes l out of the outbox when its context ends; for as long as the letters are held up. Called with mu held.
+func (o *outbox) hook(l *letterOut) {
+	if l.unhook == nil && l.ctx.Done() != nil {
+		l.unhook = context.AfterFunc(l.ctx, func() {
+			o.mu.Lock()
+			i := slices.Index(o.letters, l)
+			if i >= 0 {
+				o.letters = slices.Delete(o.letters, i, i+1)
+				o.bytes -= len(l.data)
+			}
 			o.mu.Unlock()
-			return
-		}
-		batch := o.letters[:n:n]
-		o.letters = o.letters[n:]
-		for _, l := range batch {
-			o.bytes -= len(l.data)
-		}
-		o.mu.Unlock()
-		o.t.publish(batch)
+			if i >= 0 {
+				o.tell(l, 0, ctxError(l.ctx, "topic %s", quoteShort(o.t.name)))
+			}
+		})
 	}
 }
 
+func (o *outbox) tell(l *letterOut, peers int, err error) {
+	if l.unhook != nil {
+		l.unhook()
+	}
+	guarded("published", func() { l.done(peers, err) })
+}
+
+// run publishes until nothing waits.
+func (o *outbox) run() {
+	o.mu.Lock()
+	o.worker = goroutineID()
+	o.mu.Unlock()
+	for {
+		batch, held := o.next()
+		switch {
+		case batch == nil:
+			return
+		case held:
+			o.release(batch[0])
+		case !guarded("publish", func() { o.t.publish(batch) }):
+			return // a bug: logged, and its callers are lost
+		}
+	}
+}
+
+// next takes the letters that can go out together. held: only one, and its peers have to come first.
+func (o *outbox) next() (batch []*letterOut, held bool) {
+	have := o.t.reachable()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := 0
+	for n < min(len(o.letters), publishBatch) && o.letters[n].minPeers <= have {
+		n++
+	}
+	switch {
+	case len(o.letters) == 0:
+		o.running, o.letters, o.worker = false, nil, 0
+		o.idle.Broadcast()
+		return nil, false
+	case n == 0:
+		n, held, o.held = 1, true, true
+		for _, l := range o.letters[1:] {
+			o.hook(l)
+		}
+	}
+	batch = o.letters[:n:n]
+	o.letters = o.letters[n:]
+	for _, l := range batch {
+		o.bytes -= len(l.data)
+	}
+	return batch, held
+}
+
+// release waits for the peers of l, and publishes it.
+func (o *outbox) release(l *letterOut) {
+	err := o.t.awaitPeers(l.ctx, l.minPeers)
+	o.mu.Lock()
+	o.held = false
+	o.mu.Unlock()
+	if err != nil {
+		o.tell(l, 0, err)
+		return
+	}
+	guarded("publish", func() { o.t.publish([]*letterOut{l}) })
+}
+
 // publish signs and checks each letter, sends those that pass in one step of the pubsub loop, and tells each how many peers it went to.
-func (t *Topic) publish(letters []letterOut) {
-	batch, out := &pubsub.MessageBatch{}, newPackets()
-	var ready []letterOut
+func (t *Topic) publish(letters []*letterOut) {
+	batch, out := &pubsub.MessageBatch{}, newPackets(t.p)
+	var ready []*letterOut
 	flush := func() {
 		if len(ready) == 0 {
 			return
 		}
-		t.p.send(batch, out)
+		sent := t.p.send(t, batch, out)
 		for _, l := range ready {
-			if !out.sent() {
-				l.done(0, ctxError(t.p.node.ctx, "topic %s", quoteShort(t.name)))
+			if !sent {
+				t.outbox.tell(l, 0, t.closedError())
 				continue
 			}
 			t.counters.published.Add(1)
-			l.done(out.peers[unsafe.SliceData(l.data)], nil)
+			t.outbox.tell(l, out.count(l.data), nil)
 		}
-		batch, out, ready = &pubsub.MessageBatch{}, newPackets(), nil
+		batch, out, ready = &pubsub.MessageBatch{}, newPackets(t.p), nil
 	}
 	for _, l := range letters {
-		if l.minPeers > 0 {
-			flush() // those before it must not wait for its peers
-			if err := t.awaitPeers(l.ctx, l.minPeers); err != nil {
-				l.done(0, err)
-				continue
-			}
-		}
 		if out.has(l.data) {
 			flush()
 		}
-		if l.ctx.Err() != nil {
-			l.done(0, ctxError(l.ctx, "topic %s", quoteShort(t.name)))
-			continue
+		err := t.closedError()
+		if err == nil && l.ctx.Err() != nil {
+			err = ctxError(l.ctx, "topic %s", quoteShort(t.name))
 		}
-		if err := t.t.AddToBatch(l.ctx, batch, l.data); err != nil {
-			l.done(0, t.publishError(l.ctx, err))
+		if err == nil {
+			if err = t.t.AddToBatch(l.ctx, batch, l.data); err != nil {
+				err = t.publishError(l.ctx, err)
+			}
+		}
+		if err != nil {
+			flush() // the results come in the order of the calls
+			t.outbox.tell(l, 0, err)
 			continue
 		}
 		out.expect(l.data)
 		ready = append(ready, l)
 	}
 	flush()
+}
+
+// closedError tells that the topic was left, if so.
+func (t *Topic) closedError() error {
+	if t.ctx.Err() == nil {
+		return nil
+	}
+	return ctxError(t.ctx, "topic %s", quoteShort(t.name))
 }
 
 func (t *Topic) publishError(ctx context.Context, err error) error {
@@ -179,17 +255,18 @@ func (t *Topic) publishError(ctx context.Context, err error) error {
 	return translate(ctx, err, ErrInternal, "topic %s", quoteShort(t.name))
 }
 
-// send hands a batch to the pubsub loop and waits until it is out. One at a time: upstream's channel holds one batch, and after the end of
-// the loop a second one would wait for ever.
-func (p *publisher) send(batch *pubsub.MessageBatch, out *packets) {
+// send hands a batch to the pubsub loop and waits until it is out; false: the topic was left, or the node closed. One at a time: upstream's
+// channel holds one batch, and after the end of the loop a second one would wait for ever.
+func (p *publisher) send(t *Topic, batch *pubsub.MessageBatch, out *packets) bool {
 	select {
 	case p.turn <- struct{}{}:
-	case <-p.node.ctx.Done():
-		return
+	case <-t.ctx.Done():
+		return false
 	}
 	defer func() { <-p.turn }()
-	if p.node.ctx.Err() != nil {
-		return
+	p.out.await(t.ctx, t.Peers)
+	if t.ctx.Err() != nil {
+		return false
 	}
 	p.ps.PublishBatch(batch, func(o *pubsub.BatchPublishOptions) error {
 		o.Strategy = out
@@ -197,79 +274,8 @@ func (p *publisher) send(batch *pubsub.MessageBatch, out *packets) {
 	})
 	select {
 	case <-out.done:
-	case <-p.node.ctx.Done():
-	}
-}
-
-// packets is how upstream's batch goes out: it learns in the pubsub loop to which peers each message goes, and joins the messages to a peer
-// into few packets. Upstream does not tell the id of what it was given to publish, but it keeps the data where it is: its address is the name.
-type packets struct {
-	peers map[*byte]int // by the address of the data
-	queue []packet
-	done  chan struct{} // closed when all are with the peers' queues
-}
-
-type packet struct {
-	to  peer.ID
-	rpc *pubsub.RPC
-}
-
-func newPackets() *packets { return &packets{peers: map[*byte]int{}, done: make(chan struct{})} }
-
-func (k *packets) expect(data []byte) { k.peers[unsafe.SliceData(data)] = 0 }
-
-func (k *packets) has(data []byte) bool {
-	_, ok := k.peers[unsafe.SliceData(data)]
-	return ok
-}
-
-// AddRPC implements pubsub.RPCScheduler.
-func (k *packets) AddRPC(to peer.ID, _ string, rpc *pubsub.RPC) {
-	for _, m := range rpc.Publish {
-		k.peers[unsafe.SliceData(m.Data)]++
-	}
-	k.queue = append(k.queue, packet{to, rpc})
-}
-
-// All implements pubsub.RPCScheduler.
-func (k *packets) All() iter.Seq2[peer.ID, *pubsub.RPC] {
-	return func(yield func(peer.ID, *pubsub.RPC) bool) {
-		defer close(k.done)
-		open := map[peer.ID]*pubsub.RPC{}
-		sizes := map[peer.ID]int{}
-		var order []peer.ID
-		for _, next := range k.queue {
-			size := proto.Size(&next.rpc.RPC)
-			if rpc := open[next.to]; rpc != nil {
-				if sizes[next.to]+size <= packetMax {
-					rpc.Publish = append(rpc.Publish, next.rpc.Publish...)
-					sizes[next.to] += size
-					continue
-				}
-				if !yield(next.to, rpc) {
-					return
-				}
-			} else {
-				order = append(order, next.to)
-			}
-			// Upstream may share one RPC between peers, so the one that grows is our own.
-			rpc := &pubsub.RPC{}
-			rpc.Publish = append(rpc.Publish, next.rpc.Publish...)
-			open[next.to], sizes[next.to] = rpc, size
-		}
-		for _, to := range order {
-			if !yield(to, open[to]) {
-				return
-			}
-		}
-	}
-}
-
-func (k *packets) sent() bool {
-	select {
-	case <-k.done:
 		return true
-	default:
+	case <-p.node.ctx.Done():
 		return false
 	}
 }

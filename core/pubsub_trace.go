@@ -7,12 +7,14 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"google.golang.org/protobuf/proto"
 )
 
 // pubsubTracer counts, per topic, what becomes of messages. Upstream calls it from its own goroutines, so it must be quick.
 type pubsubTracer struct {
 	p      *publisher
 	topics sync.Map // name -> *topicCounters
+	batch  *packets // of the pubsub loop: what it is sending now
 }
 
 func newPubsubTracer(p *publisher) *pubsubTracer { return &pubsubTracer{p: p} }
@@ -31,6 +33,13 @@ func (t *pubsubTracer) of(topic string) *topicCounters {
 	}
 	c, _ := t.topics.LoadOrStore(topic, &topicCounters{rejected: map[string]int64{}})
 	return c.(*topicCounters)
+}
+
+// fresh starts the counters of a topic that is joined.
+func (t *pubsubTracer) fresh(topic string) *topicCounters {
+	c := &topicCounters{rejected: map[string]int64{}}
+	t.topics.Store(topic, c)
+	return c
 }
 
 func (c *topicCounters) reject(reason string) {
@@ -64,6 +73,9 @@ func (t *pubsubTracer) RejectMessage(m *pubsub.Message, reason string) {
 func (t *pubsubTracer) DropRPC(rpc *pubsub.RPC, p peer.ID) {
 	for _, m := range rpc.GetPublish() {
 		t.of(m.GetTopic()).droppedRPC.Add(1)
+		if t.batch != nil {
+			t.batch.lost(m.Data)
+		}
 	}
 }
 
@@ -71,13 +83,19 @@ func (t *pubsubTracer) UndeliverableMessage(m *pubsub.Message) {
 	t.of(m.GetTopic()).undeliverable.Add(1)
 }
 
-func (t *pubsubTracer) OnNewOutboundStream(peer.ID, protocol.ID) {}
-func (t *pubsubTracer) OnClosedOutboundStream(peer.ID)           {}
-func (t *pubsubTracer) Join(string)                              {}
-func (t *pubsubTracer) Leave(string)                             {}
-func (t *pubsubTracer) Graft(peer.ID, string)                    {}
-func (t *pubsubTracer) Prune(peer.ID, string)                    {}
-func (t *pubsubTracer) ValidateMessage(*pubsub.Message)          {}
-func (t *pubsubTracer) ThrottlePeer(peer.ID)                     {}
-func (t *pubsubTracer) RecvRPC(*pubsub.RPC)                      {}
-func (t *pubsubTracer) SendRPC(*pubsub.RPC, peer.ID)             {}
+// SendRPC is told of every packet that has found room in a peer's queue.
+func (t *pubsubTracer) SendRPC(rpc *pubsub.RPC, id peer.ID) { t.p.out.pushed(id, proto.Size(&rpc.RPC)) }
+
+// OnNewOutboundStream tells that a peer can be sent to.
+func (t *pubsubTracer) OnNewOutboundStream(id peer.ID, _ protocol.ID) { t.p.out.open(id) }
+
+// OnClosedOutboundStream tells that a peer, or its stream, is gone.
+func (t *pubsubTracer) OnClosedOutboundStream(id peer.ID) { t.p.out.gone(id) }
+
+func (t *pubsubTracer) Join(string)                     {}
+func (t *pubsubTracer) Leave(string)                    {}
+func (t *pubsubTracer) Graft(peer.ID, string)           {}
+func (t *pubsubTracer) Prune(peer.ID, string)           {}
+func (t *pubsubTracer) ValidateMessage(*pubsub.Message) {}
+func (t *pubsubTracer) ThrottlePeer(peer.ID)            {}
+func (t *pubsubTracer) RecvRPC(*pubsub.RPC)             {}

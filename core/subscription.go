@@ -21,8 +21,12 @@ func ParseSubscribeOptions(doc []byte) (SubscribeOptions, error) {
 	return o, err
 }
 
-// blockMargin is how many messages more a subscription that holds its peers back still takes: those that were in the node already.
-const blockMargin = 8192
+// blockMargin is how many messages more, and blockMarginBytes how much more, a subscription that holds its peers back still takes: what was in
+// the node already.
+const (
+	blockMargin      = 8192
+	blockMarginBytes = 64 << 20
+)
 
 // messageOverhead is about what a waiting message costs beside its data.
 const messageOverhead = 256
@@ -49,7 +53,7 @@ func (t *Topic) Subscribe(o SubscribeOptions, inbox Inbox[*Message]) (*Subscript
 		policy = DropOldest
 	}
 	if s.block {
-		capacity, bytes = capacity+blockMargin, bytes*2
+		capacity, bytes = capacity+blockMargin, bytes+blockMarginBytes
 	}
 	deliver := inbox.Deliver
 	inbox.Deliver = func(m *Message) {
@@ -58,6 +62,8 @@ func (t *Topic) Subscribe(o SubscribeOptions, inbox Inbox[*Message]) (*Subscript
 		}
 		s.regulate()
 	}
+	t.subscribing.Lock()
+	defer t.subscribing.Unlock()
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
@@ -77,7 +83,7 @@ func (t *Topic) Subscribe(o SubscribeOptions, inbox Inbox[*Message]) (*Subscript
 	}))
 	if err != nil {
 		s.Close()
-		return nil, Errorf(ErrClosed, "topic %s: %v", quoteShort(t.name), err)
+		return nil, t.joinError(err)
 	}
 	return s, nil
 }
@@ -96,10 +102,14 @@ func (s *Subscription) regulate() {
 	case full && !s.gated && !s.closed:
 		s.gated = true
 		s.t.p.gate.close()
-	case s.gated && (low || s.closed):
-		s.gated = false
-		s.t.p.gate.open()
+	case s.gated && low:
+		s.openLocked()
 	}
+}
+
+func (s *Subscription) openLocked() {
+	s.gated = false
+	s.t.p.gate.open()
 }
 
 // Close ends the subscription.
@@ -112,8 +122,7 @@ func (s *Subscription) Close() {
 	}
 	s.closed = true
 	if s.gated {
-		s.gated = false
-		s.t.p.gate.open()
+		s.openLocked()
 	}
 	s.mu.Unlock()
 	if s.sub != nil {

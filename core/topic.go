@@ -59,10 +59,13 @@ type Topic struct {
 	events   *mailbox[TopicEvent]
 	rules    *rules
 	counters *topicCounters
+	maxData  int             // bytes of the largest message, without its signature and other fields
 	ctx      context.Context // ends with Close
 	cancel   context.CancelCauseFunc
 	unhook   func()
 	outbox   outbox
+
+	subscribing sync.Mutex // held while a subscription is made
 
 	mu      sync.Mutex
 	closed  bool                       // guarded by mu
@@ -82,33 +85,39 @@ func (n *Node) Join(name string, o TopicOptions, inbox Inbox[TopicEvent]) (*Topi
 	if name == "" || len(name) > 1024 {
 		return nil, Errorf(ErrInvalid, "topic %s: a name is 1 to 1024 bytes", quoteShort(name))
 	}
-	t := &Topic{p: p, name: name, counters: p.tracer.of(name), done: make(chan struct{}), subs: map[*Subscription]struct{}{},
+	t := &Topic{p: p, name: name, maxData: p.maxData(name), done: make(chan struct{}), subs: map[*Subscription]struct{}{},
 		present: map[peer.ID]struct{}{}, changed: make(chan struct{})}
 	t.ctx, t.cancel = context.WithCancelCause(n.ctx)
-	var err error
-	if t.rules, err = newRules(t, o); err != nil {
+	if err := t.join(o, inbox); err != nil {
+		t.cancel(err)
 		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Topic) join(o TopicOptions, inbox Inbox[TopicEvent]) (err error) {
+	p, n, name := t.p, t.p.node, t.name
+	if t.rules, err = newRules(t, o); err != nil {
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, ok := p.topics[name]; ok {
-		return nil, Errorf(ErrExists, "topic %s is joined already", quoteShort(name))
+		return Errorf(ErrExists, "topic %s is joined already", quoteShort(name))
 	}
 	if n.ctx.Err() != nil {
-		return nil, ctxError(n.ctx, "topic %s", quoteShort(name))
+		return ctxError(n.ctx, "topic %s", quoteShort(name))
 	}
 	if !t.rules.none() {
-		options := []pubsub.ValidatorOpt{pubsub.WithValidatorInline(!o.Validate)}
-		if o.Validate {
-			options = append(options, pubsub.WithValidatorConcurrency(o.ValidateCapacity))
-		}
+		options := []pubsub.ValidatorOpt{pubsub.WithValidatorInline(!o.Validate), pubsub.WithValidatorConcurrency(verdictsMax)}
 		if err := p.ps.RegisterTopicValidator(name, t.rules.check, options...); err != nil {
-			return nil, Errorf(ErrInternal, "topic %s: %v", quoteShort(name), err)
+			return t.joinError(err)
 		}
 	}
+	t.counters = p.tracer.fresh(name)
 	if t.t, err = p.ps.Join(name); err != nil {
 		t.rules.unregister()
-		return nil, Errorf(ErrInternal, "topic %s: %v", quoteShort(name), err)
+		return t.joinError(err)
 	}
 	t.events = newMailbox("topic events", inbox, DropOldest, topicEventsMax+o.ValidateCapacity, 0, nil)
 	handler, err := t.t.EventHandler()
@@ -116,10 +125,14 @@ func (n *Node) Join(name string, o TopicOptions, inbox Inbox[TopicEvent]) (*Topi
 		t.unhook, err = n.onClose(func() { t.Close() })
 	}
 	if err != nil {
+		err = t.joinError(err)
 		t.events.close(err)
+		if handler != nil {
+			handler.Cancel()
+		}
 		t.t.Close()
 		t.rules.unregister()
-		return nil, Errorf(ErrClosed, "topic %s: %v", quoteShort(name), err)
+		return err
 	}
 	t.outbox.init(t)
 	p.topics[name] = t
@@ -129,7 +142,14 @@ func (n *Node) Join(name string, o TopicOptions, inbox Inbox[TopicEvent]) (*Topi
 		defer handler.Cancel()
 		t.watchPeers(handler)
 	})
-	return t, nil
+	return nil
+}
+
+func (t *Topic) joinError(err error) error {
+	if t.ctx.Err() != nil {
+		return ctxError(t.ctx, "topic %s", quoteShort(t.name))
+	}
+	return Errorf(ErrInternal, "topic %s: %v", quoteShort(t.name), err)
 }
 
 func (t *Topic) watchPeers(handler *pubsub.TopicEventHandler) {
@@ -157,13 +177,15 @@ func (t *Topic) watchPeers(handler *pubsub.TopicEventHandler) {
 func (t *Topic) awaitPeers(ctx context.Context, n int) error {
 	for {
 		t.mu.Lock()
-		have, changed := len(t.present), t.changed
+		have, opened := t.p.out.reachable(t.present)
+		changed := t.changed
 		t.mu.Unlock()
 		if have >= n {
 			return nil
 		}
 		select {
 		case <-changed:
+		case <-opened:
 		case <-t.ctx.Done():
 			return ctxError(t.ctx, "topic %s", quoteShort(t.name))
 		case <-ctx.Done():
@@ -174,6 +196,14 @@ func (t *Topic) awaitPeers(ctx context.Context, n int) error {
 			return err
 		}
 	}
+}
+
+// reachable returns how many peers subscribe that something can be sent to.
+func (t *Topic) reachable() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n, _ := t.p.out.reachable(t.present)
+	return n
 }
 
 // Peers returns the peers that subscribe, as far as this node knows.
@@ -196,13 +226,17 @@ func (t *Topic) Close() {
 		return
 	}
 	t.closed = true
+	t.mu.Unlock()
+	t.unhook()
+	t.cancel(Errorf(ErrClosed, "topic %s was left", quoteShort(t.name)))
+	t.subscribing.Lock() // one that is being made is seen below
+	t.mu.Lock()
 	subs := make([]*Subscription, 0, len(t.subs))
 	for s := range t.subs {
 		subs = append(subs, s)
 	}
 	t.mu.Unlock()
-	t.unhook()
-	t.cancel(Errorf(ErrClosed, "topic %s was left", quoteShort(t.name)))
+	t.subscribing.Unlock()
 	for _, s := range subs {
 		s.Close()
 	}

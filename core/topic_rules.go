@@ -122,47 +122,48 @@ var decisions = map[Decision]pubsub.ValidationResult{Accept: pubsub.ValidationAc
 type Verdict struct {
 	// Expired is closed when the verdict has been given, or is no longer wanted.
 	Expired <-chan struct{}
-	decided chan Decision
 	expired chan struct{}
+	decided chan Decision
+	settled atomic.Bool // by an answer, or by time
 }
 
 // Answer gives the verdict. It fails with ErrNotFound when it comes too late or a second time.
 func (v *Verdict) Answer(d Decision) error {
-	select {
-	case <-v.expired:
-		return Errorf(ErrNotFound, "the verdict comes too late")
-	default:
+	if _, ok := decisions[d]; !ok {
+		return Errorf(ErrInvalid, "verdict %d: there is no such verdict", d)
 	}
-	select {
-	case v.decided <- d:
-		return nil
-	default:
-		return Errorf(ErrNotFound, "the verdict was given already")
+	if !v.settled.CompareAndSwap(false, true) {
+		return Errorf(ErrNotFound, "the verdict was given already, or comes too late")
 	}
+	v.decided <- d
+	return nil
 }
 
 // ask waits for the program's verdict, or the time when the default takes its place.
 func (r *rules) ask(ctx context.Context, m *pubsub.Message) Decision {
+	defer r.pending.Add(-1)
 	if r.pending.Add(1) > r.capacity {
-		r.pending.Add(-1)
 		r.late.Add(1)
 		return r.verdict
 	}
-	defer r.pending.Add(-1)
 	v := &Verdict{decided: make(chan Decision, 1), expired: make(chan struct{})}
 	v.Expired = v.expired
 	defer close(v.expired)
 	r.t.events.put(ctx, TopicEvent{Type: TopicValidate, Message: r.t.p.message(m), Verdict: v}, 0)
 	timer := time.NewTimer(r.timeout)
 	defer timer.Stop()
+	otherwise := Ignore
 	select {
 	case d := <-v.decided:
 		return d
 	case <-timer.C:
-		r.late.Add(1)
-		return r.verdict
+		otherwise = r.verdict
 	case <-r.t.ctx.Done():
 	case <-ctx.Done():
 	}
-	return Ignore
+	if !v.settled.CompareAndSwap(false, true) {
+		return <-v.decided // it was just given
+	}
+	r.late.Add(1)
+	return otherwise
 }
