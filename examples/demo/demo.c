@@ -93,7 +93,8 @@ static char *meet(const char *address)
         p2p_free(part);
         addresses = strchr(text, '\n');
         if (addresses == NULL || sscanf(text, "%15s %127s", friends[n].name, friends[n].id) != 2) fail("meet", "an introduction that I cannot read");
-        check(p2p_peer_connect(node, addresses + 1, NULL, NULL), friends[n].name);
+        /* Of two who hear of each other at the same moment one calls, or they would meet on two connections. */
+        if (strcmp(NAME, friends[n].name) < 0) check(p2p_peer_connect(node, addresses + 1, NULL, NULL), friends[n].name);
         printf("know %s now, %.8s...%s\n", friends[n].name, friends[n].id, friends[n].id + strlen(friends[n].id) - 6);
         n++;
     }

@@ -21,7 +21,7 @@ const say = (...words) => console.log(...words)
 const result = (...columns) => say(`@result ${columns.join('\t')}`)
 const short = (peer) => `${peer.slice(0, 8)}...${peer.slice(-6)}`
 
-/** Introduces us to the peer that we were told of, and connects to the others it tells us of as they come. */
+/** Introduces us to the peer that we were told of, and meets the others it tells us of as they come. */
 async function meet(node) {
   const python = await node.connect(host)
   say('connected to the one address that I was told')
@@ -31,7 +31,8 @@ async function meet(node) {
     // A name and a peer id, then the peer's addresses.
     const [who, ...addresses] = part.toString().split('\n')
     const [name, peer] = who.split(' ')
-    await node.connect(addresses)
+    // Of two who hear of each other at the same moment one calls, or they would meet on two connections.
+    if (NAME < name) await node.connect(addresses)
     friends.set(peer, name)
     say(`know ${name} now, ${short(peer)}`)
   }
