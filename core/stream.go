@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,6 +44,7 @@ type Stream struct {
 	writeClosed   bool          // guarded by mu
 	closed        bool          // guarded by mu; Close was called
 	resetErr      error         // guarded by mu; why this side gave the stream up
+	peerReset     *ResetError   // guarded by mu; how the peer, or the end of the connection, ended it
 	ended         func()        // guarded by mu; told once when the stream is closed or reset; for services that count
 }
 
@@ -164,11 +166,21 @@ func (s *Stream) streamError(err error, doing string) error {
 	case errors.As(err, &reset) && reset.Remote && reset.ErrorCode == network.StreamProtocolNegotiationFailed && !s.isAgreed():
 		return Errorf(ErrProtocol, "%s does not speak %s", s.peer, s.protocol)
 	case errors.As(err, &reset):
-		return &ResetError{Code: uint32(reset.ErrorCode), Remote: reset.Remote}
+		e := &ResetError{Code: uint32(reset.ErrorCode), Remote: reset.Remote}
+		s.wasReset(e)
+		return e
 	case errors.As(err, &lost):
+		s.wasReset(&ResetError{Remote: true})
 		return Errorf(ErrReset, "%s %s: the connection ended: %w", doing, s.peer, err)
 	}
 	return translate(nil, err, ErrReset, "%s %s", doing, s.peer)
+}
+
+// wasReset remembers how the stream ended, for Info.
+func (s *Stream) wasReset(e *ResetError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peerReset = e
 }
 
 // timedOut tells whether err is that of a passed deadline, as opposed to a connection that was given up because it did not answer in time.
@@ -478,16 +490,27 @@ type StreamInfo struct {
 	Connection   string `json:"connection"`
 	Direction    string `json:"direction"`
 	State        string `json:"state"`
+	ResetCode    uint32 `json:"reset_code"`
 	WriteWaiting int    `json:"write_waiting"`
+}
+
+func resetCode(err error) uint32 {
+	var reset *ResetError
+	if errors.As(err, &reset) {
+		return reset.Code
+	}
+	return 0
 }
 
 // Info returns a StreamInfo.
 func (s *Stream) Info() any {
 	s.mu.Lock()
-	state := "open"
+	state, code := "open", uint32(0)
 	switch {
 	case s.resetErr != nil:
-		state = "reset"
+		state, code = "reset", resetCode(s.resetErr)
+	case s.peerReset != nil:
+		state, code = "reset", s.peerReset.Code
 	case s.closed:
 		state = "closed"
 	case s.readClosed && s.writeClosed:
@@ -498,5 +521,5 @@ func (s *Stream) Info() any {
 		state = "read_closed"
 	}
 	s.mu.Unlock()
-	return StreamInfo{"stream", s.peer.String(), s.protocol, s.s.Conn().ID(), s.s.Stat().Direction.String(), state, s.out.waiting()}
+	return StreamInfo{"stream", s.peer.String(), s.protocol, s.s.Conn().ID(), strings.ToLower(s.s.Stat().Direction.String()), state, code, s.out.waiting()}
 }

@@ -747,3 +747,23 @@ func TestStream_TenThousandCyclesLeaveNothing(t *testing.T) {
 		t.Fatalf("heap grew from %d to %d bytes", heap, after)
 	}
 }
+
+func TestStream_Info(t *testing.T) {
+	near, far := streams(t)
+	for _, c := range []struct {
+		s         *core.Stream
+		direction string
+	}{{near, "outbound"}, {far, "inbound"}} {
+		if info := c.s.Info().(core.StreamInfo); info.Direction != c.direction || info.State != "open" || info.Protocol != "/test/ends" || info.Connection == "" {
+			t.Fatalf("%+v", info)
+		}
+	}
+	near.CloseWrite(timeout(t))
+	near.CloseRead()
+	far.Reset(1)
+	for s, want := range map[*core.Stream]string{near: "closed", far: "reset"} {
+		if got := s.Info().(core.StreamInfo).State; got != want {
+			t.Fatalf("state %s, not %s", got, want)
+		}
+	}
+}
