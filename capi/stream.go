@@ -27,8 +27,9 @@ func openStream(node *handle, s *core.Stream) (*handle, error) {
 	h := newHandle(kindStream, node)
 	st := &stream{Stream: s}
 	if err := h.open(st, func() {
-		st.taken.end()
-		s.Close()
+		if !st.taken.end() {
+			s.Close()
+		}
 	}); err != nil {
 		s.Reset(0)
 		return nil, err

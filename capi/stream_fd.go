@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/libp2pgo/libp2pgo/core"
 )
@@ -19,12 +20,17 @@ import (
 type splice struct {
 	stream *core.Stream
 	conn   *net.UnixConn
+	out    chan struct{} // closed when all that the host wrote is with the stream
+	node   context.Context
 }
+
+// spliceFlush bounds how long a closed stream goes on taking what its host has written into the socket pair.
+const spliceFlush = 10 * time.Second
 
 //export go_stream_fd
 func go_stream_fd(id C.p2p_handle, out *C.int) (rc C.int) {
 	defer trap(&rc)
-	_, s, code := find[*stream](id, kindStream)
+	h, s, code := find[*stream](id, kindStream)
 	if code < 0 {
 		return code
 	}
@@ -39,8 +45,8 @@ func go_stream_fd(id C.p2p_handle, out *C.int) (rc C.int) {
 		syscall.Close(fds[1])
 		return failed(core.ErrSystem, "socketpair: %v", err)
 	}
-	p := &splice{s.Stream, conn.(*net.UnixConn)}
-	if err := s.taken.take("detached to a descriptor", nil, func() { conn.Close() }); err != nil {
+	p := &splice{s.Stream, conn.(*net.UnixConn), make(chan struct{}), h.parent.ctx}
+	if err := s.taken.take("detached to a descriptor", nil, p.end); err != nil {
 		conn.Close()
 		syscall.Close(fds[1])
 		return fail(err)
@@ -48,10 +54,25 @@ func go_stream_fd(id C.p2p_handle, out *C.int) (rc C.int) {
 	var both sync.WaitGroup
 	both.Add(2)
 	core.Go("stream to fd", func() { defer both.Done(); p.inward() })
-	core.Go("fd to stream", func() { defer both.Done(); p.outward() })
+	core.Go("fd to stream", func() { defer both.Done(); defer close(p.out); p.outward() })
 	core.Go("stream fd", func() { both.Wait(); conn.Close() })
 	*out = C.int(fds[1])
 	return 0
+}
+
+// end closes the stream when the host's last bytes have left the socket pair: the handle is often closed right after the descriptor.
+func (p *splice) end() {
+	core.Go("stream fd close", func() {
+		timer := time.NewTimer(spliceFlush)
+		defer timer.Stop()
+		select {
+		case <-p.out:
+		case <-timer.C:
+		case <-p.node.Done():
+		}
+		p.conn.Close()
+		p.stream.Close()
+	})
 }
 
 // inward copies what the peer sends. Its end of file is passed on; after a reset the host finds the end of both directions.

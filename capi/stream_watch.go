@@ -59,14 +59,16 @@ func (t *taken) checkWrite() error {
 	return nil
 }
 
-func (t *taken) end() {
+// end ends it and tells whether it closes the stream itself.
+func (t *taken) end() bool {
 	t.mu.Lock()
-	stop := t.stop
+	stop, closes := t.stop, t.stop != nil && t.watch == nil
 	t.stop = nil
 	t.mu.Unlock()
 	if stop != nil {
 		stop()
 	}
+	return closes
 }
 
 // watch moves what arrives on a stream into a queue, as far as its credit goes.
