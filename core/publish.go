@@ -77,12 +77,11 @@ func (t *Topic) Publish(ctx context.Context, data []byte, minPeers int) (peers i
 
 // Enqueue publishes in the background, in the order of the calls, and calls done once. It fails with ErrLimit when 64 MiB wait.
 func (t *Topic) Enqueue(ctx context.Context, data []byte, minPeers int, done func(peers int, err error)) error {
-	limit := t.maxData
-	if t.rules.maxSize > 0 {
-		limit = min(limit, t.rules.maxSize)
+	if len(data) > t.maxData {
+		return &SizeError{What: "message", Size: int64(len(data)), Max: int64(t.maxData)}
 	}
-	if len(data) > limit {
-		return &SizeError{What: "message", Size: int64(len(data)), Max: int64(limit)}
+	if max := t.rules.maxSize; max > 0 && len(data) > max {
+		return Errorf(ErrRejected, "topic %s: a message of %d bytes exceeds the topic's max_size of %d", quoteShort(t.name), len(data), max)
 	}
 	o := &t.outbox
 	o.mu.Lock()

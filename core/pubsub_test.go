@@ -340,7 +340,7 @@ func TestTopic_Rules(t *testing.T) {
 		refused       string // what breaks the rule, after "ok"
 		want          error
 	}{
-		{"size", `{"max_size": 8}`, "much too long", core.ErrTooBig},
+		{"size", `{"max_size": 8}`, "much too long", core.ErrRejected},
 		{"signers", fmt.Sprintf(`{"signers": [%q]}`, stranger), "", nil},
 		{"rate", `{"rate": 0.001, "burst": 1}`, "a second one", core.ErrRejected},
 	} {
