@@ -357,8 +357,9 @@ P2P_API int p2p_stream_serve(p2p_handle node, const char *protocols, const char 
 
 /* p2p_stream_open opens a stream to peer, dialling first if needed, and writes, or completes with as object, its handle, as text the protocol.
  * protocols: one per line, in order of preference. options: no_dial (true: only over a present connection), allow_limited (true: also over a
- * limited relayed one). P2P_E_DIAL, P2P_E_NO_ADDRESS as for p2p_peer_connect. P2P_E_PROTOCOL: the peer speaks none of them. P2P_E_LIMIT: too
- * many streams. P2P_E_LIMITED: only a limited connection exists. */
+ * limited relayed one). P2P_E_DIAL, P2P_E_NO_ADDRESS as for p2p_peer_connect. P2P_E_PROTOCOL: the peer speaks none of them. What it last said is
+ * believed, which saves a round trip; has it stopped serving since, the first read says so. P2P_E_LIMIT: too many streams. P2P_E_LIMITED:
+ * only a limited connection exists. */
 P2P_API int p2p_stream_open(p2p_handle node, const char *peer, const char *protocols, const char *options, p2p_handle *stream_out,
                             const p2p_call *call);
 
@@ -423,8 +424,8 @@ P2P_API int p2p_request_send(p2p_handle node, const char *peer, const char *prot
 P2P_API int p2p_request_open(p2p_handle node, const char *peer, const char *protocol, const uint8_t *data, size_t len, const char *options,
                              p2p_handle *exchange_out, const p2p_call *call);
 
-/* p2p_request_next waits for the next part of a streamed answer. Returns 1 with the part (value 1 and data in a completion), 0 at the end. Parts
- * that nobody fetches hold the handler back. */
+/* p2p_request_next waits for the next part of a streamed answer. Returns 1 with the part (value 1 and data in a completion), 0 at the end; a last
+ * part without bytes is the end itself. Parts that nobody fetches hold the handler back. */
 P2P_API int p2p_request_next(p2p_handle exchange, uint8_t **part_out, size_t *part_len_out, const p2p_call *call);
 
 /* p2p_request_serve takes requests for a protocol name: each arrives as P2P_EVENT_REQUEST and is answered, in any order, with p2p_request_respond or
