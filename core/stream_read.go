@@ -8,9 +8,10 @@ import (
 	pool "github.com/libp2p/go-buffer-pool"
 )
 
-// inflow is the reading half of a stream, for whoever holds the turn to read. The stack below must not be interrupted by a deadline: it may
-// lose the peer's permission to send more (yamux), or take the stream for broken (while the protocol is agreed on). So a read that is bounded
-// by a context or a deadline runs on a goroutine of its own, which goes on when the bound is reached; its bytes are for the next read.
+// inflow is the reading half of a stream, for whoever holds the turn to read. The stack below is not to be interrupted by a deadline: it may
+// lose the peer's permission to send more (yamux), or take the stream for broken (while the protocol is agreed on). So a read whose bound is
+// near runs on a goroutine of its own, which goes on when the bound is reached; its bytes are for the next read. One whose bound is
+// far, and will hardly be reached, runs where it is called, which is twice as fast.
 type inflow struct {
 	s      *Stream
 	ctx    context.Context // of the present read
@@ -23,12 +24,15 @@ type inflow struct {
 // inflowMax is how much a bounded read takes at once.
 const inflowMax = 64 << 10
 
+// farBound is from when on a read is taken for one that its bound will not cut.
+const farBound = time.Second
+
 // Read implements io.Reader. An error that comes with bytes is told by the next read.
 func (r *inflow) Read(p []byte) (int, error) {
 	s := r.s
 	if r.under == nil && len(r.got) == 0 && r.err == nil {
 		s.mu.Lock()
-		direct := r.ctx.Done() == nil && s.heard && s.readDeadline.IsZero()
+		direct := s.heard && s.readDeadline.IsZero() && r.isFar()
 		s.direct = direct
 		s.mu.Unlock()
 		if direct {
@@ -57,17 +61,44 @@ func (r *inflow) Read(p []byte) (int, error) {
 	return 0, err
 }
 
-// readDirect reads without bounds. SetDeadlines meanwhile falls back on the stack's deadline.
+func (r *inflow) isFar() bool {
+	deadline, ok := r.ctx.Deadline()
+	return !ok || time.Until(deadline) >= farBound
+}
+
+// readDirect reads on the caller's goroutine. The end of the context, and SetDeadlines meanwhile, fall back on the stack's deadline.
 func (r *inflow) readDirect(p []byte) (int, error) {
-	n, err := r.s.s.Read(p)
-	r.s.mu.Lock()
-	r.s.direct = false
-	if !r.s.readDeadline.IsZero() {
-		r.s.s.SetReadDeadline(time.Time{})
+	s := r.s
+	cut := false
+	uncut := func() bool { return true }
+	if r.ctx.Done() != nil {
+		uncut = context.AfterFunc(r.ctx, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.direct {
+				cut = true
+				s.s.SetReadDeadline(time.Unix(1, 0))
+			}
+		})
 	}
-	r.s.mu.Unlock()
-	if n > 0 {
+	n, err := s.s.Read(p)
+	uncut()
+	s.mu.Lock()
+	s.direct = false
+	if cut || !s.readDeadline.IsZero() {
+		s.s.SetReadDeadline(time.Time{})
+	}
+	s.mu.Unlock()
+	switch {
+	case n > 0 && err != nil && timedOut(err):
+		// Data came in the very moment of the cut, and yamux has lost the permission it owed the peer: better a stream that ends than one
+		// that stalls.
+		s.abandon(Errorf(ErrTimeout, "a read was cut while data came"), nil)
 		return n, nil
+	case n > 0:
+		return n, nil
+	case cut && timedOut(err):
+		return 0, ctxError(r.ctx, "read from %s", s.peer)
 	}
 	return 0, err
 }
