@@ -247,7 +247,7 @@ async function run(role) {
     if (role === 'listen') {
       serve(node)
       if (o.scenario === 'pubsub') countMessages(node)
-      say({ address: node.addrs[0] })
+      say({ address: node.addresses[0] })
       for await (const _ of process.stdin);
     } else if (role === 'dial') {
       const scenario = { bulk, roundtrip, request, pubsub: publish }[o.scenario]

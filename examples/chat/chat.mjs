@@ -11,7 +11,7 @@ const { values, positionals } = parseArgs({ options: { listen: { type: 'string' 
 const listen = values.listen ? [values.listen] : ['/ip4/127.0.0.1/tcp/0', '/ip4/127.0.0.1/udp/0/quic-v1']
 const node = await createNode({ listen })
 
-for (const address of node.addrs) console.log(address)
+for (const address of node.addresses) console.log(address)
 console.log()
 
 const topic = node.join(TOPIC)
@@ -26,5 +26,5 @@ input.once('close', () => node.close())
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => input.close())
 
 for await (const message of subscription) {
-  if (!message.local) console.log(`${message.from.slice(-6)}: ${message.data}`)
+  if (!message.local) console.log(`${message.author.slice(-6)}: ${message.data}`)
 }

@@ -26,7 +26,7 @@ async function meet(node) {
   const python = await node.connect(host)
   say('connected to the one address that I was told')
   const friends = new Map()
-  const hello = [NAME, ...node.addrs].join('\n')
+  const hello = [NAME, ...node.addresses].join('\n')
   for await (const part of node.requestStream(python, '/demo/meet/1.0.0', hello)) {
     // A name and a peer id, then the peer's addresses.
     const [who, ...addresses] = part.toString().split('\n')
@@ -51,7 +51,7 @@ async function hear(subscription, friends) {
   for await (const message of subscription) {
     if (message.local) continue
     if (!message.signed) throw new Error('a message without a signature')
-    const name = friends.get(message.from) ?? 'a stranger'
+    const name = friends.get(message.author) ?? 'a stranger'
     const words = message.data.toString()
     if (!missing.get(name)?.delete(words)) throw new Error(`${name} says what was not to be said: ${words}`)
     if (missing.get(name).size > 0) continue

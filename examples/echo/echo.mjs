@@ -13,7 +13,7 @@ async function serve() {
       if (!stream.write(chunk)) await new Promise((resolve) => stream.once('drain', resolve))
     }
   })
-  for (const address of node.addrs) console.log(address)
+  for (const address of node.addresses) console.log(address)
   console.log()
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => node.close())
 }

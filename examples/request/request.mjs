@@ -16,7 +16,7 @@ async function serve() {
     if (!Number.isInteger(n) || n < 1) throw new RequestError(1, 'count: want a number above 0')
     for (let i = 1; i <= n; i++) yield String(i)
   })
-  for (const address of node.addrs) console.log(address)
+  for (const address of node.addresses) console.log(address)
   console.log()
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => node.close())
 }

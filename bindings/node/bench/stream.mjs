@@ -29,16 +29,16 @@ async function serve(carrier) {
       duplex.end(JSON.stringify({ bytes, cpu: user + system }))
     })
   })
-  process.send({ addrs: node.addrs })
+  process.send({ addresses: node.addresses })
   process.on('disconnect', () => process.exit())
 }
 
 async function measure(name) {
   const carrier = carriers[name]
   const child = fork(fileURLToPath(import.meta.url), ['serve', name])
-  const { addrs } = await new Promise((resolve) => child.once('message', resolve))
+  const { addresses } = await new Promise((resolve) => child.once('message', resolve))
   const node = await createNode({ listen: [] })
-  const peer = await node.connect(addrs)
+  const peer = await node.connect(addresses)
 
   const open = async (protocol) => carrier(await node.open(peer, protocol))
 

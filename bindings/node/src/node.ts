@@ -64,7 +64,7 @@ export interface PeerInfo {
 /** A node of the network. While it runs it keeps the process alive, unless `unref` was called. */
 export class Node extends EventEmitter<NodeEvents> {
   /** Who this node is. */
-  readonly peerId: string
+  readonly id: string
   readonly #queue: Queue
   readonly #handle: Handle
   readonly #tag: number
@@ -82,11 +82,11 @@ export class Node extends EventEmitter<NodeEvents> {
     this.#queue = queue
     this.#handle = handle
     this.#tag = tag
-    this.peerId = takeText((lib, out) => lib.p2p_node_id(handle, out))
+    this.id = takeText((lib, out) => lib.p2p_node_id(handle, out))
   }
 
   /** The addresses at which the node can be dialled, each ending in /p2p/<peer id>. */
-  get addrs(): string[] {
+  get addresses(): string[] {
     return takeLines((lib, out) => lib.p2p_node_addresses(this.#handle, out))
   }
 
@@ -343,7 +343,7 @@ export class Node extends EventEmitter<NodeEvents> {
   }
 
   [inspect.custom](): string {
-    return `Node { peerId: '${this.peerId}', state: '${this.#closed ? 'closed' : 'running'}' }`
+    return `Node { id: '${this.id}', state: '${this.#closed ? 'closed' : 'running'}' }`
   }
 }
 

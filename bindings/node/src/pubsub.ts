@@ -74,7 +74,7 @@ export class Message {
   }
 
   /** The author's peer id; checked if `signed`. Empty on a node that does not sign. */
-  get from(): string {
+  get author(): string {
     return this.#line(0)
   }
 
@@ -109,7 +109,7 @@ export class Message {
   }
 
   [inspect.custom](): string {
-    return `Message { topic: '${this.topic}', from: '${this.from}', seq: ${this.seq}, data: ${inspect(this.data)} }`
+    return `Message { topic: '${this.topic}', author: '${this.author}', seq: ${this.seq}, data: ${inspect(this.data)} }`
   }
 }
 

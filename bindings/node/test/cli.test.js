@@ -37,7 +37,7 @@ test('key new makes a key that only we can read, id reads it, and it is never ov
 
 test('ping measures', async (t) => {
   const node = await startNode(t)
-  const { code, stdout, stderr } = await run('ping', node.addrs[0], '--count', '2', '--json')
+  const { code, stdout, stderr } = await run('ping', node.addresses[0], '--count', '2', '--json')
   assert.equal(code, 0, stderr)
   const lines = stdout
     .trim()
@@ -45,7 +45,7 @@ test('ping measures', async (t) => {
     .map((line) => JSON.parse(line))
   assert.equal(lines.length, 2)
   for (const { peer, ms } of lines) {
-    assert.equal(peer, node.peerId)
+    assert.equal(peer, node.id)
     assert.ok(ms > 0)
   }
 })

@@ -32,7 +32,7 @@ test('a call that enters Go costs under 10 us on the main thread', async (t) => 
   const us = cost(5, 5000, () => lib.p2p_cancel(stream, 1))
   t.diagnostic(`p2p_cancel: ${us.toFixed(3)} us`)
   assert.ok(us < 10, `${us} us`)
-  assert.ok(node.peerId)
+  assert.ok(node.id)
 })
 
 test('an event of 100 B costs under 5 us to deliver', (t) => {

@@ -77,7 +77,7 @@ test('a storm of signals is survived', async () => {
     process.on('SIGUSR2', () => signals++)
     process.on('SIGWINCH', () => signals++)
     a.onRequest('/echo/1', (data) => data)
-    const peer = await b.connect(a.addrs)
+    const peer = await b.connect(a.addresses)
     console.log('ready')
     const end = Date.now() + 3000
     while (Date.now() < end) await Promise.all([1, 2, 3, 4].map(() => b.request(peer, '/echo/1', Buffer.alloc(5000))))

@@ -27,7 +27,7 @@ export async function workFolder(t) {
 export async function startPair(t, options = {}) {
   const a = await startNode(t, options)
   const b = await startNode(t, options)
-  await a.connect(b.addrs)
+  await a.connect(b.addresses)
   return [a, b]
 }
 
@@ -39,7 +39,7 @@ export async function openPair(t, protocol = '/test/1', options = {}) {
       resolve(stream)
     })
   })
-  const ours = await a.open(b.peerId, protocol)
+  const ours = await a.open(b.id, protocol)
   const theirs = await within(arrived, 'the inbound stream')
   t.after(() => {
     ours.on('error', () => {})

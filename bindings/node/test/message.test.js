@@ -77,7 +77,7 @@ for (const mode of ['readMessage', 'frames']) {
     await ours.writeMessage('x'.repeat(101))
     const read = mode === 'frames' ? theirs.frames({ max: 100 }).next() : theirs.readMessage({ max: 100 })
     await assert.rejects(within(read, 'the rejection'), { name: 'TooBigError', code: 'ERR_LIBP2P_TOO_BIG' })
-    assert.ok((await a.ping(b.peerId)) > 0)
+    assert.ok((await a.ping(b.id)) > 0)
   })
 
   test(`${mode}: a reset is told`, async (t) => {

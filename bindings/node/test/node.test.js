@@ -12,21 +12,21 @@ after(assertNoHandles)
 
 test('a node has an id and addresses that end in it', async (t) => {
   const node = await startNode(t)
-  assert.match(node.peerId, /^12D3KooW/)
-  assert.equal(node.addrs.length, 1)
-  assert.match(node.addrs[0], new RegExp(`^/ip4/127\\.0\\.0\\.1/tcp/\\d+/p2p/${node.peerId}$`))
-  assert.equal(inspect(node), `Node { peerId: '${node.peerId}', state: 'running' }`)
+  assert.match(node.id, /^12D3KooW/)
+  assert.equal(node.addresses.length, 1)
+  assert.match(node.addresses[0], new RegExp(`^/ip4/127\\.0\\.0\\.1/tcp/\\d+/p2p/${node.id}$`))
+  assert.equal(inspect(node), `Node { id: '${node.id}', state: 'running' }`)
 })
 
 test('close frees the port, and can be called again', async () => {
   const node = await createNode({ listen: ['/ip4/127.0.0.1/tcp/0'] })
-  const port = Number(/tcp\/(\d+)/.exec(node.addrs[0])[1])
+  const port = Number(/tcp\/(\d+)/.exec(node.addresses[0])[1])
   await Promise.all([node.close(), node.close()])
   await node.close()
   const server = createServer().listen(port, '127.0.0.1')
   await next(server, 'listening')
   server.close()
-  assert.throws(() => node.addrs, { code: 'ERR_LIBP2P_HANDLE' })
+  assert.throws(() => node.addresses, { code: 'ERR_LIBP2P_HANDLE' })
   await assert.rejects(node.connect('/ip4/127.0.0.1/tcp/1/p2p/12D3KooWLp2ir87w3yXq8Hgz7Wt9gQXbFkmQrdMDzSyPo9LkdSwh'), {
     code: 'ERR_LIBP2P_CLOSED',
   })
@@ -62,21 +62,21 @@ async function silentServer(t) {
 test('an identity comes from bytes, and from a file that is made for it', async (t) => {
   const key = createKey()
   const node = await startNode(t, { identity: key })
-  assert.equal(node.peerId, peerIdOfKey(key))
+  assert.equal(node.id, peerIdOfKey(key))
 
   const file = join(await workFolder(t), 'node.key')
   const first = await createNode({ listen: [], identity: file })
   await first.close()
   assert.equal((await stat(file)).mode & 0o777, 0o600)
   const second = await startNode(t, { listen: [], identity: { file } })
-  assert.equal(second.peerId, first.peerId)
+  assert.equal(second.id, first.id)
 })
 
 for (const type of ['ed25519', 'secp256k1', 'ecdsa', 'rsa']) {
   test(`a key of type ${type} makes a node`, async (t) => {
     const key = createKey(type)
     const node = await startNode(t, { listen: [], identity: new Uint8Array(key) })
-    assert.equal(node.peerId, peerIdOfKey(key))
+    assert.equal(node.id, peerIdOfKey(key))
   })
 }
 
@@ -112,8 +112,8 @@ test('a private network keeps strangers out', async (t) => {
   const a = await startNode(t, { private_network: key })
   const b = await startNode(t, { private_network: { key } })
   const stranger = await startNode(t, { listen: [] })
-  assert.equal(await a.connect(b.addrs), b.peerId)
-  await assert.rejects(stranger.connect(a.addrs, { timeout: 5000 }), Libp2pError)
+  assert.equal(await a.connect(b.addresses), b.id)
+  await assert.rejects(stranger.connect(a.addresses, { timeout: 5000 }), Libp2pError)
   await assert.rejects(createNode({ private_network: key, listen: ['/ip4/127.0.0.1/udp/0/quic-v1'] }), {
     code: 'ERR_LIBP2P_CONFIG',
   })
@@ -121,7 +121,7 @@ test('a private network keeps strangers out', async (t) => {
 
 test('a port that is taken is an error with the address', async (t) => {
   const node = await startNode(t)
-  const address = node.addrs[0].replace(/\/p2p\/.*/, '')
+  const address = node.addresses[0].replace(/\/p2p\/.*/, '')
   await assert.rejects(createNode({ listen: [address] }), (error) => {
     assert.equal(error.code, 'ERR_LIBP2P_LISTEN')
     assert.ok(error.message.includes(address), error.message)
@@ -150,32 +150,32 @@ function nothingLeft() {
 test('connect, ping, peers and peerInfo agree; disconnect ends it', async (t) => {
   const a = await startNode(t)
   const b = await startNode(t)
-  assert.equal(await a.connect(b.addrs[0]), b.peerId)
-  assert.equal(await a.connect(b.peerId), b.peerId)
-  assert.deepEqual(a.peers(), [b.peerId])
-  const ms = await a.ping(b.peerId)
+  assert.equal(await a.connect(b.addresses[0]), b.id)
+  assert.equal(await a.connect(b.id), b.id)
+  assert.deepEqual(a.peers(), [b.id])
+  const ms = await a.ping(b.id)
   assert.ok(ms > 0 && ms < 5000, `${ms} ms`)
-  const info = a.peerInfo(b.peerId)
-  assert.equal(info.id, b.peerId)
+  const info = a.peerInfo(b.id)
+  assert.equal(info.id, b.id)
   assert.equal(info.connected, true)
   assert.equal(info.connections.length, 1)
   assert.equal(info.connections[0].direction, 'outbound')
   assert.deepEqual(
     a.peerInfo().map(({ id }) => id),
-    [b.peerId],
+    [b.id],
   )
   const gone = next(b, 'peer:disconnect')
-  a.disconnect(b.peerId)
-  assert.equal((await gone).peer, a.peerId)
+  a.disconnect(b.id)
+  assert.equal((await gone).peer, a.id)
   assert.deepEqual(a.peers(), [])
 })
 
 test('peers and addresses may be objects with a text form', async (t) => {
   const a = await startNode(t)
   const b = await startNode(t)
-  const address = { toString: () => b.addrs[0] }
-  assert.equal(await a.connect(address), b.peerId)
-  assert.ok((await a.ping({ toString: () => b.peerId })) > 0)
+  const address = { toString: () => b.addresses[0] }
+  assert.equal(await a.connect(address), b.id)
+  assert.ok((await a.ping({ toString: () => b.id })) > 0)
   await assert.rejects(a.connect({}), { code: 'ERR_LIBP2P_INVALID' })
   await assert.rejects(a.connect('/ip4/127.0.0.1/tcp/1\0/p2p'), { code: 'ERR_LIBP2P_INVALID' })
 })
@@ -185,9 +185,9 @@ test('both sides hear of a connection', async (t) => {
   const b = await startNode(t)
   const connected = next(b, 'peer:connect')
   const outbound = next(a, 'peer:connect')
-  await a.connect(b.addrs)
+  await a.connect(b.addresses)
   const event = await connected
-  assert.equal(event.peer, a.peerId)
+  assert.equal(event.peer, a.id)
   assert.equal(event.inbound, true)
   assert.equal(event.relayed, false)
   assert.equal((await outbound).inbound, false)
@@ -200,8 +200,8 @@ test('events() iterates until the node closes', async () => {
   const reading = (async () => {
     for await (const event of b.events()) seen.push(event)
   })()
-  await a.connect(b.addrs)
-  await until(() => seen.some(({ type, peer }) => type === 'peer:connect' && peer === a.peerId), 'peer:connect')
+  await a.connect(b.addresses)
+  await until(() => seen.some(({ type, peer }) => type === 'peer:connect' && peer === a.id), 'peer:connect')
   await a.close()
   await until(() => seen.some(({ type }) => type === 'peer:disconnect'), 'peer:disconnect')
   await b.close()
@@ -239,7 +239,7 @@ test('dialling nobody lists every address and why', async (t) => {
 test('dialling the wrong peer is a security error', async (t) => {
   const [a, b] = [await startNode(t, { listen: [] }), await startNode(t)]
   const wrong = peerIdOfKey(createKey())
-  await assert.rejects(a.connect(b.addrs[0].replace(b.peerId, wrong)), { code: 'ERR_LIBP2P_SECURITY' })
+  await assert.rejects(a.connect(b.addresses[0].replace(b.id, wrong)), { code: 'ERR_LIBP2P_SECURITY' })
 })
 
 test('a peer that hangs in the handshake is given up in time', async (t) => {
@@ -256,7 +256,7 @@ test('a peer that hangs in the handshake is given up in time', async (t) => {
 test('a timeout that is no time is refused', async (t) => {
   const node = await startNode(t, { listen: [] })
   for (const timeout of [0, -1, 1.5, Number.NaN, '5']) {
-    await assert.rejects(node.ping(node.peerId, { timeout }), { code: 'ERR_LIBP2P_INVALID' })
+    await assert.rejects(node.ping(node.id, { timeout }), { code: 'ERR_LIBP2P_INVALID' })
   }
 })
 
@@ -264,9 +264,9 @@ test('keep connects again after a loss, release ends it', async (t) => {
   const a = await startNode(t, { keep: { retry_min_ms: 10, retry_max_ms: 50 } })
   const key = createKey()
   const first = await createNode({ identity: key, listen: ['/ip4/127.0.0.1/tcp/0'] })
-  const listen = [first.addrs[0].replace(/\/p2p\/.*/, '')]
+  const listen = [first.addresses[0].replace(/\/p2p\/.*/, '')]
   const connected = next(a, 'peer:connect')
-  a.keep(first.addrs)
+  a.keep(first.addresses)
   await connected
   const unreachable = next(a, 'peer:reconnect-failure')
   await first.close()
@@ -276,8 +276,8 @@ test('keep connects again after a loss, release ends it', async (t) => {
   const again = next(a, 'peer:connect')
   const second = await createNode({ identity: key, listen })
   await again
-  a.release(second.peerId)
-  assert.throws(() => a.release(second.peerId), { code: 'ERR_LIBP2P_NOT_FOUND' })
+  a.release(second.id)
+  assert.throws(() => a.release(second.id), { code: 'ERR_LIBP2P_NOT_FOUND' })
   await second.close()
 })
 
@@ -294,7 +294,7 @@ for (const listen of [
   test(`nodes meet over ${listen}`, async (t) => {
     const a = await startNode(t, { listen: [] })
     const b = await startNode(t, { listen: [listen] })
-    assert.equal(await a.connect(b.addrs), b.peerId)
-    assert.ok((await a.ping(b.peerId)) > 0)
+    assert.equal(await a.connect(b.addresses), b.id)
+    assert.ok((await a.ping(b.id)) > 0)
   })
 }

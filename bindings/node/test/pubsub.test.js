@@ -14,7 +14,7 @@ async function meet(t, name, { rules, options } = {}) {
   const [a, b] = await startPair(t, { pubsub, ...options })
   const topics = [a.join(name), b.join(name, rules)]
   const subscription = topics[1].subscribe()
-  await until(() => topics[0].peers().includes(b.peerId), 'the subscription to be known')
+  await until(() => topics[0].peers().includes(b.id), 'the subscription to be known')
   return { a, b, topics, subscription }
 }
 
@@ -24,8 +24,8 @@ test('a message arrives with all that is known of it', async (t) => {
   const { value: message } = await within(subscription.next(), 'the message')
   assert.equal(message.data.toString(), 'apple')
   assert.ok(Buffer.isBuffer(message.data))
-  assert.equal(message.from, a.peerId)
-  assert.equal(message.receivedFrom, a.peerId)
+  assert.equal(message.author, a.id)
+  assert.equal(message.receivedFrom, a.id)
   assert.equal(message.topic, 'früchte')
   assert.match(message.id, /^[0-9a-f]+$/)
   assert.equal(message.signed, true)
@@ -44,7 +44,7 @@ test('own messages come back, marked as local', async (t) => {
   const { value } = await within(subscription.next(), 'the message')
   assert.deepEqual([...value.data], [1, 2])
   assert.equal(value.local, true)
-  assert.equal(value.from, node.peerId)
+  assert.equal(value.author, node.id)
 })
 
 test('node.publish and node.subscribe join on their own', async (t) => {
@@ -63,7 +63,7 @@ test('unsigned messages carry no author', async (t) => {
   await topics[0].publish('x', { minPeers: 1 })
   const { value } = await within(subscription.next(), 'the message')
   assert.equal(value.signed, false)
-  assert.equal(value.from, '')
+  assert.equal(value.author, '')
 })
 
 test('a burst of 10,000 arrives whole', async (t) => {
@@ -123,11 +123,11 @@ test('peers that come and go are told', async (t) => {
   const joined = next(topic, 'peer:join')
   const theirs = b.join('room')
   theirs.subscribe()
-  assert.equal(await joined, b.peerId)
-  assert.deepEqual(topic.peers(), [b.peerId])
+  assert.equal(await joined, b.id)
+  assert.deepEqual(topic.peers(), [b.id])
   const left = next(topic, 'peer:leave')
   theirs.close()
-  assert.equal(await left, b.peerId)
+  assert.equal(await left, b.id)
 })
 
 test('max_size: a message that breaks the rule is refused', async (t) => {
@@ -142,7 +142,7 @@ test('signers: only they are heard', async (t) => {
   const { b, topics, subscription } = await meet(t, 'closed', { rules: { signers: [peerIdOfKey(key)] } })
   await topics[0].publish('from a stranger', { minPeers: 1 })
   const author = await startNode(t, { identity: key, pubsub })
-  await author.connect(b.addrs)
+  await author.connect(b.addresses)
   await author.publish('closed', 'from the author', { minPeers: 1 })
   const { value } = await within(subscription.next(), 'the message')
   assert.equal(value.data.toString(), 'from the author')

@@ -13,8 +13,8 @@ test('a request is answered', async (t) => {
     seen = context
     return data.toString().toUpperCase()
   })
-  assert.equal((await a.request(b.peerId, '/upper/1', 'hello')).toString(), 'HELLO')
-  assert.equal(seen.peer, a.peerId)
+  assert.equal((await a.request(b.id, '/upper/1', 'hello')).toString(), 'HELLO')
+  assert.equal(seen.peer, a.id)
   assert.equal(seen.protocol, '/upper/1')
   assert.ok(seen.deadline.getTime() > Date.now())
   assert.equal(seen.signal.aborted, false)
@@ -23,7 +23,7 @@ test('a request is answered', async (t) => {
 test('empty requests and answers are no errors', async (t) => {
   const [a, b] = await startPair(t)
   b.onRequest('/nothing/1', () => undefined)
-  assert.equal((await a.request(b.peerId, '/nothing/1', new Uint8Array(0))).length, 0)
+  assert.equal((await a.request(b.id, '/nothing/1', new Uint8Array(0))).length, 0)
 })
 
 test('every kind of Uint8Array is taken', async (t) => {
@@ -31,19 +31,19 @@ test('every kind of Uint8Array is taken', async (t) => {
   b.onRequest('/echo/1', (data) => new Uint8Array(data))
   const bytes = new Uint8Array([0, 1, 2, 3, 4])
   for (const data of [bytes, bytes.subarray(1, 3), Buffer.from(bytes)]) {
-    const answer = await a.request(b.peerId, '/echo/1', data)
+    const answer = await a.request(b.id, '/echo/1', data)
     assert.ok(Buffer.isBuffer(answer))
     assert.deepEqual([...answer], [...data])
   }
   for (const data of [5, null, {}, [1]]) {
-    await assert.rejects(a.request(b.peerId, '/echo/1', data), { code: 'ERR_LIBP2P_INVALID' })
+    await assert.rejects(a.request(b.id, '/echo/1', data), { code: 'ERR_LIBP2P_INVALID' })
   }
 })
 
 test('32 requests at a time find their own answers', async (t) => {
   const [a, b] = await startPair(t)
   b.onRequest('/echo/1', (data) => data)
-  const answers = await Promise.all(Array.from({ length: 320 }, (_, i) => a.request(b.peerId, '/echo/1', String(i))))
+  const answers = await Promise.all(Array.from({ length: 320 }, (_, i) => a.request(b.id, '/echo/1', String(i))))
   assert.deepEqual(
     answers.map(String),
     Array.from({ length: 320 }, (_, i) => String(i)),
@@ -55,7 +55,7 @@ test('a RequestError reaches the asker with code and words', async (t) => {
   b.onRequest('/fail/1', () => {
     throw new RequestError(404, 'no such thing: grüße')
   })
-  await assert.rejects(a.request(b.peerId, '/fail/1', ''), (error) => {
+  await assert.rejects(a.request(b.id, '/fail/1', ''), (error) => {
     assert.ok(error instanceof RequestError)
     assert.equal(error.code, 'ERR_LIBP2P_REMOTE')
     assert.equal(error.reason, 404)
@@ -70,7 +70,7 @@ test("a handler's other errors stay its own", async (t) => {
     throw new Error('secret detail')
   })
   const heard = next(b, 'error:handler')
-  await assert.rejects(a.request(b.peerId, '/bug/1', ''), (error) => {
+  await assert.rejects(a.request(b.id, '/bug/1', ''), (error) => {
     assert.match(error.code, /^ERR_LIBP2P_/)
     assert.doesNotMatch(error.message, /secret/)
     return true
@@ -80,15 +80,15 @@ test("a handler's other errors stay its own", async (t) => {
 
 test('a protocol that nobody serves is an error', async (t) => {
   const [a, b] = await startPair(t)
-  await assert.rejects(a.request(b.peerId, '/nobody/1', ''), { code: 'ERR_LIBP2P_PROTOCOL' })
+  await assert.rejects(a.request(b.id, '/nobody/1', ''), { code: 'ERR_LIBP2P_PROTOCOL' })
 })
 
 test('an answer or a request over the limit is an error', async (t) => {
   const [a, b] = await startPair(t)
   b.onRequest('/big/1', () => Buffer.alloc(1001), { max_request: 100 })
-  await assert.rejects(a.request(b.peerId, '/big/1', '', { max_response: 1000 }), { code: 'ERR_LIBP2P_TOO_BIG' })
-  await assert.rejects(a.request(b.peerId, '/big/1', Buffer.alloc(101)), { code: 'ERR_LIBP2P_TOO_BIG' })
-  assert.equal((await a.request(b.peerId, '/big/1', '')).length, 1001)
+  await assert.rejects(a.request(b.id, '/big/1', '', { max_response: 1000 }), { code: 'ERR_LIBP2P_TOO_BIG' })
+  await assert.rejects(a.request(b.id, '/big/1', Buffer.alloc(101)), { code: 'ERR_LIBP2P_TOO_BIG' })
+  assert.equal((await a.request(b.id, '/big/1', '')).length, 1001)
 })
 
 test('more requests than the service takes are told so', async (t) => {
@@ -106,9 +106,9 @@ test('more requests than the service takes are told so', async (t) => {
     },
     { max_concurrent: 1 },
   )
-  const first = a.request(b.peerId, '/busy/1', '')
+  const first = a.request(b.id, '/busy/1', '')
   await until(() => open === 1, 'the first request')
-  await assert.rejects(a.request(b.peerId, '/busy/1', ''), { code: 'ERR_LIBP2P_BUSY' })
+  await assert.rejects(a.request(b.id, '/busy/1', ''), { code: 'ERR_LIBP2P_BUSY' })
   release()
   await first
 })
@@ -129,7 +129,7 @@ test('an abort reaches the handler', async (t) => {
     await ended
   })
   const abort = new AbortController()
-  const request = a.request(b.peerId, '/slow/1', '', { signal: abort.signal })
+  const request = a.request(b.id, '/slow/1', '', { signal: abort.signal })
   await within(started, 'the handler')
   abort.abort(new Error('never mind'))
   await assert.rejects(request, { message: 'never mind' })
@@ -143,7 +143,7 @@ test("a timeout is the handler's deadline", async (t) => {
     context = seen
     await new Promise((resolve) => seen.signal.addEventListener('abort', resolve))
   })
-  await assert.rejects(a.request(b.peerId, '/slow/1', '', { timeout: 200 }), { code: 'ERR_LIBP2P_TIMEOUT' })
+  await assert.rejects(a.request(b.id, '/slow/1', '', { timeout: 200 }), { code: 'ERR_LIBP2P_TIMEOUT' })
   await until(() => context.signal.aborted, 'the handler to hear of it')
   assert.ok(context.deadline.getTime() - Date.now() < 500)
 })
@@ -151,7 +151,7 @@ test("a timeout is the handler's deadline", async (t) => {
 test('no deadline is no deadline', async (t) => {
   const [a, b] = await startPair(t)
   b.onRequest('/when/1', (_, { deadline }) => String(deadline))
-  assert.equal((await a.request(b.peerId, '/when/1', '', { timeout: Infinity })).toString(), 'null')
+  assert.equal((await a.request(b.id, '/when/1', '', { timeout: Infinity })).toString(), 'null')
 })
 
 test('an answer in parts', async (t) => {
@@ -161,7 +161,7 @@ test('an answer in parts', async (t) => {
   })
   for (const n of [0, 1, 2, 1000]) {
     const parts = []
-    for await (const part of a.requestStream(b.peerId, '/count/1', String(n))) parts.push(part.toString())
+    for await (const part of a.requestStream(b.id, '/count/1', String(n))) parts.push(part.toString())
     assert.deepEqual(
       parts,
       Array.from({ length: n }, (_, i) => String(i + 1)),
@@ -179,7 +179,7 @@ test('parts arrive as they are made', async (t) => {
     })
     yield 'second'
   })
-  const parts = a.requestStream(b.peerId, '/steps/1', '')
+  const parts = a.requestStream(b.id, '/steps/1', '')
   assert.equal((await within(parts.next(), 'the first part')).value.toString(), 'first')
   go()
   assert.equal((await within(parts.next(), 'the second part')).value.toString(), 'second')
@@ -195,7 +195,7 @@ test('an error after parts comes after them', async (t) => {
   const parts = []
   await assert.rejects(
     (async () => {
-      for await (const part of a.requestStream(b.peerId, '/half/1', '')) parts.push(part.toString())
+      for await (const part of a.requestStream(b.id, '/half/1', '')) parts.push(part.toString())
     })(),
     { code: 'ERR_LIBP2P_REMOTE', reason: 7 },
   )
@@ -212,7 +212,7 @@ test('leaving the loop cancels the handler', async (t) => {
       stopped = true
     }
   })
-  for await (const _ of a.requestStream(b.peerId, '/endless/1', '')) break
+  for await (const _ of a.requestStream(b.id, '/endless/1', '')) break
   await until(() => stopped, 'the generator to be left')
 })
 
@@ -222,7 +222,7 @@ test('parts that nobody fetches hold the handler back', async (t) => {
   b.onRequest('/flood/1', async function* () {
     for (; made < 100_000; made++) yield Buffer.alloc(10_000)
   })
-  const parts = a.requestStream(b.peerId, '/flood/1', '')
+  const parts = a.requestStream(b.id, '/flood/1', '')
   await parts.next()
   let last = -1
   await until(() => {
@@ -239,7 +239,7 @@ test('unhandle stops serving; a name is served once', async (t) => {
   b.onRequest('/once/1', () => 'x')
   assert.throws(() => b.onRequest('/once/1', () => 'y'), { code: 'ERR_LIBP2P_EXISTS' })
   b.unhandle('/once/1')
-  await assert.rejects(a.request(b.peerId, '/once/1', ''), { code: 'ERR_LIBP2P_PROTOCOL' })
+  await assert.rejects(a.request(b.id, '/once/1', ''), { code: 'ERR_LIBP2P_PROTOCOL' })
   assert.throws(() => b.onRequest('/typed/1', 'no function'), { code: 'ERR_LIBP2P_INVALID' })
 })
 
@@ -253,9 +253,9 @@ test('a peer that goes away ends the request', async (t) => {
     arrived()
     await new Promise(() => {})
   })
-  const request = a.request(b.peerId, '/gone/1', '')
+  const request = a.request(b.id, '/gone/1', '')
   const rejected = assert.rejects(request, (error) => /^ERR_LIBP2P_/.test(error.code))
   await started
-  a.disconnect(b.peerId)
+  a.disconnect(b.id)
   await within(rejected, 'the rejection')
 })

@@ -12,15 +12,15 @@ after(assertNoHandles)
 
 test('a stream knows its peer, its protocol and its state', async (t) => {
   const { a, b, ours, theirs } = await openPair(t, '/test/facts/1')
-  assert.equal(ours.peer, b.peerId)
-  assert.equal(theirs.peer, a.peerId)
+  assert.equal(ours.peer, b.id)
+  assert.equal(theirs.peer, a.id)
   assert.equal(ours.protocol, '/test/facts/1')
   assert.equal(theirs.protocol, '/test/facts/1')
   assert.equal(ours.inbound, false)
   assert.equal(theirs.inbound, true)
   assert.equal(
     inspect(ours),
-    `Stream { peer: '${b.peerId}', protocol: '/test/facts/1', state: 'reading open, writing open' }`,
+    `Stream { peer: '${b.id}', protocol: '/test/facts/1', state: 'reading open, writing open' }`,
   )
   assert.equal(typeof ours.info(), 'object')
 })
@@ -153,7 +153,7 @@ test('a naive echo loses nothing', async (t) => {
   b.handle('/echo/1', async (stream) => {
     for await (const chunk of stream) stream.write(chunk)
   })
-  const stream = await a.open(b.peerId, '/echo/1')
+  const stream = await a.open(b.id, '/echo/1')
   const bytes = randomBytes(8 * 1024 * 1024)
   const echo = collect(stream)
   stream.end(bytes)
@@ -163,7 +163,7 @@ test('a naive echo loses nothing', async (t) => {
 test('pipeline(stream, stream) echoes', async (t) => {
   const [a, b] = await startPair(t)
   b.handle('/echo/1', (stream) => pipeline(stream, stream))
-  const stream = await a.open(b.peerId, '/echo/1')
+  const stream = await a.open(b.id, '/echo/1')
   const bytes = randomBytes(1024 * 1024)
   const echo = collect(stream)
   await pipeline(Readable.from([bytes]), stream, { end: true }).catch(() => {})
@@ -292,10 +292,10 @@ test('a read deadline ends the stream with a timeout', async (t) => {
 test('the first protocol that the peer speaks is taken', async (t) => {
   const [a, b] = await startPair(t)
   b.handle(['/chat/1', '/chat/0'], async () => {})
-  const stream = await a.open(b.peerId, ['/chat/2', '/chat/1'])
+  const stream = await a.open(b.id, ['/chat/2', '/chat/1'])
   assert.equal(stream.protocol, '/chat/1')
   stream.destroy()
-  await assert.rejects(a.open(b.peerId, '/nothing/1'), {
+  await assert.rejects(a.open(b.id, '/nothing/1'), {
     name: 'UnsupportedProtocolError',
     code: 'ERR_LIBP2P_PROTOCOL',
   })
@@ -306,7 +306,7 @@ test('a name that ends in * serves all with that prefix', async (t) => {
   b.handle('/files/*', async (stream) => {
     stream.end(stream.protocol)
   })
-  const stream = await a.open(b.peerId, '/files/readme/1')
+  const stream = await a.open(b.id, '/files/readme/1')
   stream.end()
   assert.equal((await collect(stream)).toString(), '/files/readme/1')
 })
@@ -317,9 +317,9 @@ test('unhandle stops serving, and a name is served once', async (t) => {
   assert.deepEqual(service.protocols, ['/once/1'])
   assert.throws(() => b.handle('/once/1', async () => {}), { code: 'ERR_LIBP2P_EXISTS' })
   b.unhandle('/once/1')
-  await assert.rejects(a.open(b.peerId, '/once/1'), { code: 'ERR_LIBP2P_PROTOCOL' })
+  await assert.rejects(a.open(b.id, '/once/1'), { code: 'ERR_LIBP2P_PROTOCOL' })
   b.handle('/once/1', async () => {})
-  const stream = await a.open(b.peerId, '/once/1')
+  const stream = await a.open(b.id, '/once/1')
   stream.destroy()
 })
 
@@ -339,7 +339,7 @@ test('a handler that throws resets its stream and is heard of', async (t) => {
     throw new Error('my mistake')
   })
   const heard = next(b, 'error:handler')
-  assert.equal((await failureOf(a, b.peerId, '/bad/1')).code, 'ERR_LIBP2P_RESET')
+  assert.equal((await failureOf(a, b.id, '/bad/1')).code, 'ERR_LIBP2P_RESET')
   assert.equal((await heard).message, 'my mistake')
 })
 
@@ -349,17 +349,17 @@ test('a handler that nobody listens to is warned of', async (t) => {
     throw new Error('my mistake')
   })
   const warned = next(process, 'warning')
-  await failureOf(a, b.peerId, '/bad/1')
+  await failureOf(a, b.id, '/bad/1')
   assert.match((await warned).message, /\/bad\/1.*my mistake/)
 })
 
 test('more streams than the service takes are reset', async (t) => {
   const [a, b] = await startPair(t)
   b.handle('/few/1', () => {}, { max_streams: 1 })
-  const first = await a.open(b.peerId, '/few/1')
+  const first = await a.open(b.id, '/few/1')
   first.write('x')
   await until(() => b.info() && first, 'the first stream')
-  const failed = a.open(b.peerId, '/few/1').then((stream) => {
+  const failed = a.open(b.id, '/few/1').then((stream) => {
     stream.resume()
     stream.write('x')
     return next(stream, 'error')
@@ -374,16 +374,16 @@ test('opening can be aborted, and a stream that came too late is closed', async 
   const [a, b] = await startPair(t)
   b.handle('/slow/1', () => {})
   const abort = new AbortController()
-  const open = a.open(b.peerId, '/slow/1', { signal: abort.signal })
+  const open = a.open(b.id, '/slow/1', { signal: abort.signal })
   abort.abort(new Error('no longer'))
   await assert.rejects(open, { message: 'no longer' })
-  await assert.rejects(a.open(b.peerId, '/slow/1', { signal: abort.signal }), { message: 'no longer' })
+  await assert.rejects(a.open(b.id, '/slow/1', { signal: abort.signal }), { message: 'no longer' })
 })
 
 test('no_dial refuses to connect', async (t) => {
   const a = await startNode(t)
   const b = await startNode(t)
-  await assert.rejects(a.open(b.peerId, '/x/1', { no_dial: true }), (error) => error.code?.startsWith('ERR_LIBP2P_'))
+  await assert.rejects(a.open(b.id, '/x/1', { no_dial: true }), (error) => error.code?.startsWith('ERR_LIBP2P_'))
 })
 
 test('closing the node destroys its streams, a write that waits fails', async (t) => {
@@ -401,7 +401,7 @@ test('a 1,000 streams one after the other leave nothing', async (t) => {
   const [a, b] = await startPair(t)
   b.handle('/echo/1', (stream) => pipeline(stream, stream))
   for (let i = 0; i < 1000; i++) {
-    const stream = await a.open(b.peerId, '/echo/1')
+    const stream = await a.open(b.id, '/echo/1')
     stream.end('x')
     assert.equal((await collect(stream)).toString(), 'x')
   }

@@ -39,10 +39,10 @@ await createNode({ listen: '/ip4/127.0.0.1/tcp/0' })
 // @ts-expect-error no such type of key
 createKey('ed448')
 
-same<typeof node.peerId, string>(true)
-same<typeof node.addrs, string[]>(true)
+same<typeof node.id, string>(true)
+same<typeof node.addresses, string[]>(true)
 // @ts-expect-error it is who it is
-node.peerId = 'x'
+node.id = 'x'
 
 same<Awaited<ReturnType<typeof node.connect>>, string>(true)
 await node.connect(['/ip4/127.0.0.1/tcp/1/p2p/x'], { timeout: Number.POSITIVE_INFINITY })

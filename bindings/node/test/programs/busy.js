@@ -5,12 +5,12 @@ const how = process.argv[2]
 const listen = ['/ip4/127.0.0.1/tcp/0']
 const a = await createNode({ listen })
 const b = await createNode({ listen })
-await a.connect(b.addrs)
+await a.connect(b.addresses)
 b.handle('/flood/1', (stream) => stream.resume())
 b.onRequest('/never/1', () => new Promise(() => {}))
 
 for (let i = 0; i < 20; i++) {
-  const stream = await a.open(b.peerId, '/flood/1')
+  const stream = await a.open(b.id, '/flood/1')
   stream.on('error', () => {})
   const chunk = Buffer.alloc(64 * 1024)
   const flood = () => {
@@ -18,9 +18,9 @@ for (let i = 0; i < 20; i++) {
     stream.once('drain', flood)
   }
   flood()
-  a.request(b.peerId, '/never/1', '').catch(() => {})
+  a.request(b.id, '/never/1', '').catch(() => {})
 }
-const detached = (await a.open(b.peerId, '/flood/1')).detach()
+const detached = (await a.open(b.id, '/flood/1')).detach()
 detached.on('error', () => {})
 const subscription = a.subscribe('topic')
 subscription.next()

@@ -1,0 +1,60 @@
+"""The programs in the README are cut out of it, run, and do what it says."""
+
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+ENVIRONMENT = {
+    **os.environ,
+    "LIBP2PGO_LIBRARY": str(ROOT / "build" / "libp2pgo.so"),
+    "LD_LIBRARY_PATH": str(ROOT / "build"),
+    "PKG_CONFIG_PATH": str(ROOT / "build"),
+    "PYTHONPATH": str(ROOT / "bindings" / "python" / "src"),
+}
+
+
+def program(language):
+    """The README's one block in a language."""
+    (code,) = re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+    return code
+
+
+class Readme(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def run_words(self, *words):
+        done = subprocess.run(words, cwd=self.folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.split("\n")
+
+    def test_python(self):
+        (self.folder / "first.py").write_text(program("python"))
+        self.assertEqual(self.run_words(sys.executable, "-W", "error", "first.py"), ["b'HELLO'", "True b'it works'", ""])
+
+    def test_node(self):
+        modules = self.folder / "node_modules"
+        modules.mkdir()
+        (modules / "libp2pgo").symlink_to(ROOT / "bindings" / "node", target_is_directory=True)
+        (self.folder / "first.mjs").write_text(program("js"))
+        self.assertEqual(self.run_words("node", "first.mjs"), ["HELLO", "true it works", ""])
+
+    def test_c(self):
+        (self.folder / "first.c").write_text(program("c"))
+        flags = self.run_words("pkg-config", "--cflags", "--libs", "libp2pgo")
+        warnings = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+        self.run_words(os.environ.get("CC", "cc"), *warnings, "first.c", *shlex.split(flags[0]), "-o", "first")
+        self.assertEqual(self.run_words("./first"), ["it works", ""])
+
+
+if __name__ == "__main__":
+    unittest.main()
