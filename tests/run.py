@@ -11,6 +11,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -96,6 +97,7 @@ SUITES = [
     Suite("abi", "ABI", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/abi/test_*.py"))], count_unittest),
     Suite("c", "C", [PYTHON, "tests/c/run.py"], count_plain),
     Suite("c-asan", "C, ASan", [PYTHON, "tests/c/run.py", "--mode", "asan"], count_plain),
+    Suite("c-valgrind", "C, valgrind", [PYTHON, "tests/c/run.py", "--mode", "valgrind"], count_plain),
     Suite("python", "Python", [PYTHON, "-m", "pytest", "-q", "tests"], count_pytest, "bindings/python"),
     Suite("node", "Node.js", ["npm", "test", "--silent"], count_node, "bindings/node"),
     Suite("examples", "examples", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/examples/test_*.py"))], count_unittest),
@@ -129,6 +131,10 @@ def main() -> int:
     parser.add_argument("--suite", action="append", choices=[s.name for s in SUITES], help="only this one; may be repeated")
     parser.add_argument("--repeat", type=int, default=1, help="run each so often, and stop at the first that fails")
     arguments = parser.parse_args()
+    # A shell that starts us in the background has signals ignored, and that is inherited; how they act by default is what is tested.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     total = Count()
     rows = []
     for suite in SUITES:
