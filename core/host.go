@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
@@ -21,6 +23,7 @@ import (
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcpreuse"
 	libp2pwebrtc "github.com/libp2p/go-libp2p/p2p/transport/webrtc"
 	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
 	libp2pwebtransport "github.com/libp2p/go-libp2p/p2p/transport/webtransport"
@@ -93,14 +96,10 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.Metr
 	}
 	on := c.transportsOn(networkKey != nil)
 	if on["tcp"] {
-		options = append(options, libp2p.Transport(tcp.NewTCPTransport, tcp.WithConnectionTimeout(dialTimeout)))
+		options = append(options, libp2p.Transport(tcpTransport(dialTimeout)))
 	}
 	if on["websocket"] {
-		wsOptions := []any{}
-		if tlsConfig != nil {
-			wsOptions = append(wsOptions, websocket.WithTLSConfig(tlsConfig))
-		}
-		options = append(options, libp2p.Transport(websocket.New, wsOptions...))
+		options = append(options, libp2p.Transport(websocketTransport(tlsConfig)))
 	}
 	if on["quic"] {
 		options = append(options, libp2p.Transport(libp2pquic.NewTransport))
@@ -120,6 +119,25 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.Metr
 		return nil, translate(nil, err, ErrInternal, "start the host")
 	}
 	return made, nil
+}
+
+// The options of transports are given in functions of ours: upstream ties those given to libp2p.Transport to their constructor by a random
+// name, makes types of it by reflection, and those stay for the life of the process, 11 KiB for each node that ever was.
+
+func tcpTransport(dialTimeout time.Duration) any {
+	return func(u transport.Upgrader, resources network.ResourceManager, shared *tcpreuse.ConnMgr) (*tcp.TcpTransport, error) {
+		return tcp.NewTCPTransport(u, resources, shared, tcp.WithConnectionTimeout(dialTimeout))
+	}
+}
+
+func websocketTransport(secure *tls.Config) any {
+	return func(u transport.Upgrader, resources network.ResourceManager, shared *tcpreuse.ConnMgr) (*websocket.WebsocketTransport, error) {
+		var options []websocket.Option
+		if secure != nil {
+			options = append(options, websocket.WithTLSConfig(secure))
+		}
+		return websocket.New(u, resources, shared, options...)
+	}
 }
 
 func yamuxTransport(c *YamuxConfig) *yamux.Transport {
