@@ -95,7 +95,7 @@ UNITTEST = [PYTHON, "-m", "unittest", "-v"]
 SUITES = [
     Suite("go", "Go", ["go", "test", "-race", "-v", "-count=1", "-timeout=20m", "./core/..."], count_go),
     Suite("abi", "ABI", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/abi/test_*.py"))], count_unittest),
-    Suite("c", "C", [PYTHON, "tests/c/run.py"], count_plain),
+    Suite("c", "C", [PYTHON, "tests/c/run.py", "--full"], count_plain),
     Suite("c-asan", "C, ASan", [PYTHON, "tests/c/run.py", "--mode", "asan"], count_plain),
     Suite("c-valgrind", "C, valgrind", [PYTHON, "tests/c/run.py", "--mode", "valgrind"], count_plain),
     Suite("python", "Python", [PYTHON, "-m", "pytest", "-q", "tests"], count_pytest, "bindings/python"),
