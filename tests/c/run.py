@@ -86,6 +86,15 @@ def names_of(program, path, mode, chosen):
     return [name for name in listed if name not in left_out]
 
 
+def memcheck_errors(output):
+    """What memcheck complains of, except for system calls that Go makes with arguments on its own stacks, of which memcheck knows nothing: a
+    suppression has to name each argument of each call, so that which ones are missing was a matter of luck."""
+    paragraphs = re.split(r"^==\d+== *\n", output, flags=re.MULTILINE)
+    complaints = [p for p in paragraphs if re.search(r"^==\d+== ", p, re.MULTILINE)]
+    by_go = re.compile(r"==\d+== Syscall param .*\n==\d+==    at 0x[0-9A-F]+: \?\?\? \(in \S*/libp2pgo\.so\)")
+    return [p for p in complaints if not by_go.search(p)]
+
+
 def run(program, mode, chosen, full):
     """Runs one program; returns how many tests passed and failed."""
     path = build(program, mode)
@@ -93,7 +102,7 @@ def run(program, mode, chosen, full):
     if mode == "valgrind":
         command = [
             # What Go wrote into our memory came through stacks that memcheck takes for uninitialised.
-            "valgrind", "--quiet", "--undef-value-errors=no", "--error-exitcode=24", "--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite",
+            "valgrind", "--quiet", "--undef-value-errors=no", "--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite",
             f"--suppressions={ROOT / 'tests' / 'valgrind.supp'}", *command,
         ]
     env = environment(mode)
@@ -104,7 +113,7 @@ def run(program, mode, chosen, full):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=env)
     passed = len(re.findall(r"^ok ", done.stdout, re.MULTILINE))
     failed = len(re.findall(r"^not ok ", done.stdout, re.MULTILINE))
-    if done.returncode != 0 and failed == 0:
+    if failed == 0 and (done.returncode != 0 or memcheck_errors(done.stdout)):
         failed = 1  # it crashed, leaked, or ran nothing
     if failed or full:
         print(f"{program} ({mode}): exit code {done.returncode}\n{done.stdout}")
