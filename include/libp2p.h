@@ -383,7 +383,8 @@ P2P_API int64_t p2p_stream_write_message(p2p_handle stream, const uint8_t *data,
 /* p2p_stream_close_write tells the peer that nothing more follows, after all that was accepted is sent; reading goes on. It completes when sent. */
 P2P_API int p2p_stream_close_write(p2p_handle stream, const p2p_call *call);
 
-/* p2p_stream_close_read gives up reading; what the peer still sends is thrown away. Writing goes on. */
+/* p2p_stream_close_read gives up reading: what the peer still sends is lost, and over yamux the peer is held back once the window is full. Writing
+ * goes on. To make the peer stop, reset. */
 P2P_API int p2p_stream_close_read(p2p_handle stream);
 
 /* p2p_stream_reset gives the stream up in both directions at once and tells the peer code (0 for none; QUIC and yamux carry it). The handle stays
