@@ -359,6 +359,16 @@ async def test_messages_of_all_sizes_and_bytes_between_them() -> None:
         await sending
 
 
+async def test_waiting_for_a_message_that_never_comes_ends_with_none() -> None:
+    """The end of the stream reaches a reader that waits, as it reaches one that comes later."""
+    async with ends() as (near, far):
+        waiting = asyncio.ensure_future(near.read_message())
+        await near.write(b"!")
+        assert await far.readexactly(1) == b"!"  # the reader waits by now
+        await far.close_write()
+        assert await waiting is None
+
+
 async def test_a_message_over_the_limit_costs_the_stream_not_the_connection() -> None:
     async with pair() as (a, b):
 

@@ -182,12 +182,8 @@ class Stream:
             if inflow.error is not None:
                 raise self._failure()
             return inflow.take(inflow.size)
-        while not inflow.size:
-            if inflow.ended:
-                if inflow.error is not None:
-                    raise self._failure()
-                return b""
-            await self._arrival(1, timeout)
+        if not await self._available(1, timeout):
+            return b""
         data = inflow.take(n, exact=False)
         self._state.give_back()
         return data
@@ -199,30 +195,34 @@ class Stream:
         self._state.give_back()
         return data
 
-    async def _need(self, n: int, timeout: float | None) -> None:
+    async def _available(self, n: int, timeout: float | None) -> bool:
+        """Wait for ``n`` bytes. False: the stream ended regularly with fewer. Raises what else it ended with."""
         inflow = self._inflow
-        while inflow.size < n:
-            if inflow.ended:
+        while True:
+            ended = inflow.ended  # before the size: the sync face's other thread may feed and end between the two
+            if inflow.size >= n:
+                return True
+            if ended:
                 if inflow.error is not None:
                     raise self._failure()
-                error = StreamClosed(f"{self.peer} ended {self.protocol} after {inflow.size} of {n} bytes")
-                error.partial = inflow.take(inflow.size)
-                raise error
+                return False
             await self._arrival(n, timeout)
+
+    async def _need(self, n: int, timeout: float | None) -> None:
+        if not await self._available(n, timeout):
+            inflow = self._inflow
+            error = StreamClosed(f"{self.peer} ended {self.protocol} after {inflow.size} of {n} bytes")
+            error.partial = inflow.take(inflow.size)
+            raise error
 
     async def readinto(self, buffer: Any, *, timeout: float | None = None) -> int:
         """Read into a writable buffer (bytearray, memoryview, numpy array ...) and return how many bytes; 0 means the end."""
         with memoryview(buffer) as view, view.cast("B") as target:
             if not len(target):
                 return 0
-            inflow = self._inflow
-            while not inflow.size:
-                if inflow.ended:
-                    if inflow.error is not None:
-                        raise self._failure()
-                    return 0
-                await self._arrival(1, timeout)
-            n = inflow.take_into(target)
+            if not await self._available(1, timeout):
+                return 0
+            n = self._inflow.take_into(target)
         self._state.give_back()
         return n
 
@@ -231,10 +231,11 @@ class Stream:
         inflow = self._inflow
         searched = 0
         while True:
+            ended = inflow.ended  # before the search, as in _available
             end = inflow.find(b"\n", searched)
             if end > limit or (end < 0 and inflow.size >= limit):
                 raise TooBig(f"a line of {self.protocol} exceeds {limit} bytes", detail=max(end, inflow.size))
-            if end < 0 and inflow.ended:
+            if end < 0 and ended:
                 if inflow.error is not None:
                     raise self._failure()
                 end = inflow.size
@@ -252,18 +253,18 @@ class Stream:
         """
         inflow = self._inflow
         while True:
+            head = inflow.peek(10)
             try:
-                prefix = uvarint(inflow.peek(10))
+                prefix = uvarint(head)
             except ValueError as error:
                 self.reset()
                 raise from_code(_abi.E_PARSE, f"{self.peer} sent a malformed message: {error}") from None
             if prefix is not None:
                 break
-            if inflow.ended and not inflow.size:
-                if inflow.error is not None:
-                    raise self._failure()
+            if head:
+                await self._need(len(head) + 1, timeout)
+            elif not await self._available(1, timeout):
                 return None
-            await self._need(inflow.size + 1, timeout)
         size, length = prefix
         if size > max:
             self.reset()
