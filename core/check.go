@@ -13,6 +13,9 @@ func (c *Config) checkValues() error {
 			return err
 		}
 	}
+	if _, err := newAdvertised(c.Addresses); err != nil {
+		return err
+	}
 	for i, text := range c.Bootstrap.Peers {
 		if _, _, err := parsePeerAddress(text); err != nil {
 			return &OptionError{fmt.Sprintf("bootstrap.peers[%d]", i), err.Error()}
@@ -69,6 +72,9 @@ func (c *Config) checkConflicts() error {
 		return conflict("websocket.cert_file", "goes with websocket.key_file; give both or none")
 	case c.MDNS.Enabled && c.Listen != nil && len(c.Listen) == 0:
 		return conflict("mdns.enabled", "conflicts with listen, which is empty: there is nothing to announce")
+	}
+	if private && c.Transports.ShareTCP {
+		return conflict("transports.share_tcp", "conflicts with private_network, whose connections look alike on all ports")
 	}
 	if private {
 		with := "private_network.file"

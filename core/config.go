@@ -14,6 +14,7 @@ type Config struct {
 	Identity       IdentityConfig       `json:"identity" doc:"the node's private key; without file and identity.key a new one that lasts as long as the node"`
 	Listen         []string             `json:"listen" doc:"addresses to listen at; [] for none; null for TCP and QUIC on every interface with ports of the system's choice, each only if it can be bound"`
 	ListenRequire  string               `json:"listen_require" enum:"all,any" doc:"whether the start fails when any of the addresses in listen cannot be bound (all), or only when none can (any)"`
+	Addresses      AddressesConfig      `json:"addresses" doc:"which addresses peers are told"`
 	Transports     TransportsConfig     `json:"transports" doc:"transports to dial with and listen on; under a private network only tcp and websocket remain"`
 	WebSocket      WebSocketConfig      `json:"websocket" doc:"certificate for listening on secure WebSocket (/tls/ws)"`
 	Security       []string             `json:"security" enum:"tls,noise" doc:"secure channels, the preferred one first; TLS is faster where the processor has AES instructions"`
@@ -48,6 +49,7 @@ type TransportsConfig struct {
 	WebSocket    bool `json:"websocket" doc:"WebSocket, for browsers and through HTTP proxies"`
 	WebTransport bool `json:"webtransport" doc:"WebTransport, for browsers"`
 	WebRTCDirect bool `json:"webrtc_direct" doc:"WebRTC direct, for browsers"`
+	ShareTCP     bool `json:"share_tcp" doc:"let TCP and WebSocket listen at one and the same port"`
 }
 
 // WebSocketConfig names the certificate of secure WebSocket listeners.
@@ -145,6 +147,7 @@ func DefaultConfig() *Config {
 	return &Config{
 		Identity:      IdentityConfig{Type: "ed25519"},
 		ListenRequire: "all",
+		Addresses:     AddressesConfig{Announce: []string{}, Append: []string{}, Hide: []string{}},
 		Transports:    TransportsConfig{TCP: true, QUIC: true, WebSocket: true, WebTransport: true, WebRTCDirect: true},
 		Security:      []string{"tls", "noise"},
 		Yamux:         YamuxConfig{WindowBytes: 16 << 20, KeepaliveMs: 30_000},
@@ -214,6 +217,7 @@ func (c *Config) Get(path string) ([]byte, error) {
 func (c *Config) Clone() *Config {
 	copied := *c
 	copied.Listen = slices.Clone(c.Listen)
+	copied.Addresses = AddressesConfig{slices.Clone(c.Addresses.Announce), slices.Clone(c.Addresses.Append), slices.Clone(c.Addresses.Hide)}
 	copied.Security = slices.Clone(c.Security)
 	copied.Bootstrap.Peers = slices.Clone(c.Bootstrap.Peers)
 	copied.identityKey = bytes.Clone(c.identityKey)

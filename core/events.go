@@ -64,7 +64,17 @@ func (n *Node) watchAddresses() error {
 	context.AfterFunc(n.ctx, func() { sub.Close() })
 	n.spawn("address events", func() {
 		var last []string
-		for range sub.Out() {
+		for {
+			select {
+			case _, ok := <-sub.Out():
+				if !ok {
+					return
+				}
+			case <-n.advertised.changed: // sooner than go-libp2p looks at it
+				if n.ctx.Err() != nil {
+					continue
+				}
+			}
 			addresses := n.Addresses()
 			slices.Sort(addresses)
 			if !slices.Equal(addresses, last) {

@@ -33,7 +33,7 @@ import (
 )
 
 // newHost builds the go-libp2p host of a node, which does not listen yet. What it made is closed again if it fails.
-func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.MetricsTracer) (h host.Host, err error) {
+func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.MetricsTracer, told *advertised) (h host.Host, err error) {
 	defer Recovered("start the host", &err)
 	tlsConfig, err := webSocketTLS(&c.WebSocket)
 	if err != nil {
@@ -65,6 +65,7 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.Metr
 		libp2p.EnableRelay(),
 		libp2p.ResourceManager(resources),
 		libp2p.Peerstore(peers),
+		libp2p.AddrsFactory(told.factory),
 		libp2p.UserAgent(c.Identify.Agent),
 		libp2p.Muxer(yamux.ID, yamuxTransport(&c.Yamux)),
 		// Upstream's metrics are collectors of the whole process, where nodes add up. Ours are per node.
@@ -90,6 +91,9 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.Metr
 		} else {
 			options = append(options, libp2p.Security(noise.ID, noise.New))
 		}
+	}
+	if c.Transports.ShareTCP {
+		options = append(options, libp2p.ShareTCPListener())
 	}
 	if networkKey != nil {
 		options = append(options, libp2p.PrivateNetwork(networkKey))

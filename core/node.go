@@ -33,6 +33,9 @@ type Node struct {
 	given  givenAddresses
 	since  time.Time
 
+	advertised *advertised
+	listening  sync.Mutex // held while addresses are bound or released
+
 	mu      sync.Mutex
 	closing bool      // guarded by mu
 	closers []*closer // guarded by mu
@@ -72,7 +75,10 @@ func New(ctx context.Context, cfg *Config, inbox Inbox[Event]) (*Node, error) {
 	}
 
 	n := &Node{cfg: cfg, done: make(chan struct{}), dials: newDialTracer(), since: time.Now()}
-	n.host, err = newHost(cfg, key, networkKey, n.dials)
+	if n.advertised, err = newAdvertised(cfg.Addresses); err != nil {
+		return nil, err
+	}
+	n.host, err = newHost(cfg, key, networkKey, n.dials, n.advertised)
 	if err != nil {
 		return nil, err
 	}
@@ -278,22 +284,23 @@ func (n *Node) withID(addresses []ma.Multiaddr) []string {
 
 // NodeInfo is what Info returns; docs/info.md explains the keys.
 type NodeInfo struct {
-	ID             string      `json:"id"`
-	Addresses      []string    `json:"addresses"`
-	Listening      []string    `json:"listening"`
-	Agent          string      `json:"agent"`
-	Transports     []string    `json:"transports"`
-	Security       []string    `json:"security"`
-	PrivateNetwork bool        `json:"private_network"`
-	Limits         string      `json:"limits"`
-	UptimeMs       int64       `json:"uptime_ms"`
-	Peers          int         `json:"peers"`
-	KnownPeers     int         `json:"known_peers"`
-	KeptPeers      int         `json:"kept_peers"`
-	Connections    int         `json:"connections"`
-	Streams        int         `json:"streams"`
-	Protocols      []string    `json:"protocols"`
-	Events         MailboxInfo `json:"events"`
+	ID             string          `json:"id"`
+	Addresses      []string        `json:"addresses"`
+	Listening      []string        `json:"listening"`
+	AddressRules   AddressesConfig `json:"address_rules"`
+	Agent          string          `json:"agent"`
+	Transports     []string        `json:"transports"`
+	Security       []string        `json:"security"`
+	PrivateNetwork bool            `json:"private_network"`
+	Limits         string          `json:"limits"`
+	UptimeMs       int64           `json:"uptime_ms"`
+	Peers          int             `json:"peers"`
+	KnownPeers     int             `json:"known_peers"`
+	KeptPeers      int             `json:"kept_peers"`
+	Connections    int             `json:"connections"`
+	Streams        int             `json:"streams"`
+	Protocols      []string        `json:"protocols"`
+	Events         MailboxInfo     `json:"events"`
 }
 
 // MailboxInfo counts what went through a mailbox.
@@ -312,6 +319,7 @@ func (n *Node) Info() any {
 		Security: n.cfg.Security, PrivateNetwork: private, Limits: n.cfg.Limits.Preset, UptimeMs: time.Since(n.since).Milliseconds(),
 		Peers: len(net.Peers()), KnownPeers: knownPeers(n.host.Peerstore(), n.ID()), KeptPeers: n.keeper.count(), Protocols: []string{},
 	}
+	info.AddressRules = n.advertised.rules()
 	for _, a := range net.ListenAddresses() {
 		info.Listening = append(info.Listening, a.String())
 	}

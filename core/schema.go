@@ -29,7 +29,7 @@ func registerOptions(name, title string, defaults func() any) {
 func Schema() []byte {
 	kinds := slices.Clone(optionKinds)
 	slices.SortStableFunc(kinds, func(a, b optionKind) int {
-		return slices.Index(optionKindOrder, a.name) - slices.Index(optionKindOrder, b.name)
+		return optionPlace(a.name) - optionPlace(b.name)
 	})
 	defs := ordered{}
 	for _, kind := range kinds {
@@ -50,6 +50,14 @@ func Schema() []byte {
 		panic(err) // a bug in the tables above; a test calls this
 	}
 	return doc
+}
+
+// optionPlace puts what has no place in the order behind the rest.
+func optionPlace(name string) int {
+	if i := slices.Index(optionKindOrder, name); i >= 0 {
+		return i
+	}
+	return len(optionKindOrder)
 }
 
 // ordered is a JSON object that keeps its order.

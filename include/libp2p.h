@@ -466,6 +466,23 @@ P2P_API int p2p_topic_subscribe(p2p_handle topic, const char *options, p2p_handl
 /* p2p_topic_peers writes the peer ids that are subscribed, as far as this node knows. */
 P2P_API int p2p_topic_peers(p2p_handle topic, char **peers_out);
 
+/* ---- Listening ----------------------------------------------------------------------------------------------------------------
+ * Where a running node listens, and which addresses it tells its peers. P2P_EVENT_ADDRESSES follows every change; connected peers hear of it
+ * within seconds. */
+
+/* p2p_node_listen binds more addresses, one per line, all or none, and writes (bound_out may be NULL) them as they are bound, with the ports
+ * that the system chose. P2P_E_LISTEN: names the one that is taken or cannot be bound. P2P_E_STATE: its transport is off. P2P_E_INVALID: no
+ * transport listens at such an address. */
+P2P_API int p2p_node_listen(p2p_handle node, const char *addresses, char **bound_out);
+
+/* p2p_node_unlisten ends listening at addresses, one per line, named as in p2p_info's "listening", all or none. Connections stay. A TCP port is free
+ * on return; a UDP port can stay bound for dialling for some seconds. P2P_E_NOT_FOUND: the node does not listen at one of them. */
+P2P_API int p2p_node_unlisten(p2p_handle node, const char *addresses);
+
+/* p2p_node_announce changes which addresses peers are told. options: announce, append, hide, as in the config's section addresses; a list that is
+ * given replaces the present one, the others stay. P2P_E_CONFIG names the address at fault, and nothing changes. */
+P2P_API int p2p_node_announce(p2p_handle node, const char *options);
+
 #ifdef __cplusplus
 }
 #endif

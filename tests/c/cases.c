@@ -34,6 +34,9 @@ static int call(const struct bad_input *c, p2p_handle config)
     if (IS("p2p_request_serve")) return p2p_request_serve(node, c->protocol, c->options, queue, 0, &handle);
     if (IS("p2p_topic_join")) return p2p_topic_join(node, c->name, c->options, queue, 0, &handle);
     if (IS("p2p_topic_subscribe")) return p2p_topic_subscribe(topic, c->options, queue, 0, &handle);
+    if (IS("p2p_node_listen")) return p2p_node_listen(node, c->addresses, &text);
+    if (IS("p2p_node_unlisten")) return p2p_node_unlisten(node, c->addresses);
+    if (IS("p2p_node_announce")) return p2p_node_announce(node, c->options);
     if (IS("p2p_node_new")) {
         int result = p2p_config_new(c->json, &handle);
         if (result < 0) return result;

@@ -88,6 +88,10 @@ export const signatures = {
   p2p_topic_publish: ['i32', 'u64', 'bytes', 'size', 'i32', 'bytes'],
   p2p_topic_subscribe: ['i32', 'u64', 'text', 'u64', 'u64', 'out'],
   p2p_topic_peers: ['i32', 'u64', 'out'],
+
+  p2p_node_listen: ['i32', 'u64', 'text', 'out'],
+  p2p_node_unlisten: ['i32', 'u64', 'text'],
+  p2p_node_announce: ['i32', 'u64', 'text'],
 } as const satisfies Record<string, readonly Type[]>
 
 /** Functions of libc: two that read memory which the library made, and one for signals.ts. */

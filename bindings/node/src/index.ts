@@ -16,7 +16,7 @@ export { createKey, peerIdOfKey } from './identity.js'
 export { buildInfo, configSchema, crashFile, runtimeInfo, tuneRuntime, version } from './library.js'
 export { type LogLevel, type LogRecord, setLogLevel, setLogListener } from './log.js'
 export { type Connection, createNode, type Node, type OpenOptions, type PeerInfo, type Text } from './node.js'
-export type { IdentityOptions, KeyType, NodeOptions } from './options.js'
+export type { AddressRules, IdentityOptions, KeyType, NodeOptions } from './options.js'
 export type {
   Message,
   PublishOptions,

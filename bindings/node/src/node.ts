@@ -6,7 +6,7 @@ import { ClosedError } from './errors.js'
 import { EventFlow, type NodeEvent, type NodeEvents, nodeEventOf } from './events.js'
 import type { Native } from './ffi.js'
 import { check, type Handle, listOf, optionsOf, takeHandle, takeLines, takeText, textOf } from './memory.js'
-import { configOf, type NodeOptions } from './options.js'
+import { type AddressRules, configOf, type NodeOptions } from './options.js'
 import { type PublishOptions, type SubscribeOptions, type Subscription, Topic, type TopicOptions } from './pubsub.js'
 import { type Queue, queue, type Source } from './queue.js'
 import type { Records } from './records.js'
@@ -93,6 +93,22 @@ export class Node extends EventEmitter<NodeEvents> {
   /** What the library knows of the node; see docs/info.md. */
   info(): Record<string, unknown> {
     return JSON.parse(takeText((lib, out) => lib.p2p_info(this.#handle, out))) as Record<string, unknown>
+  }
+
+  /** Listens at more addresses, all or none, and returns them as they are bound. */
+  listen(addresses: Text | readonly Text[]): string[] {
+    const list = listOf('addresses', addresses)
+    return takeLines((lib, out) => lib.p2p_node_listen(this.#handle, list, out))
+  }
+
+  /** Ends listening at addresses, named as in `info().listening`; connections stay. */
+  unlisten(addresses: Text | readonly Text[]): void {
+    this.#check((lib) => lib.p2p_node_unlisten(this.#handle, listOf('addresses', addresses)))
+  }
+
+  /** Changes which addresses peers are told; a list that is given replaces the present one. */
+  announce(rules: AddressRules): void {
+    this.#check((lib) => lib.p2p_node_announce(this.#handle, optionsOf(rules)))
   }
 
   // ---- peers

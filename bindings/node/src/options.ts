@@ -15,6 +15,16 @@ export interface IdentityOptions {
 
 export type KeyType = 'ed25519' | 'secp256k1' | 'ecdsa' | 'rsa'
 
+/** Which addresses peers are told; subnets are written "10.0.0.0/8". */
+export interface AddressRules {
+  /** Instead of all that the node finds out; empty: those. */
+  announce?: readonly string[] | undefined
+  /** Besides. */
+  append?: readonly string[] | undefined
+  /** Addresses and subnets not to tell. */
+  hide?: readonly string[] | undefined
+}
+
 export interface NodeOptions {
   /** Ends the start; the promise then rejects with the signal's reason. */
   signal?: AbortSignal | undefined
@@ -25,6 +35,8 @@ export interface NodeOptions {
   listen?: readonly string[] | null | undefined
   /** Whether the start fails when any address cannot be bound, or only when none can. Default: 'all'. */
   listen_require?: 'all' | 'any' | undefined
+  /** Which addresses peers are told. */
+  addresses?: AddressRules | undefined
   /** Transports to dial with and listen on. */
   transports?: {
     tcp?: boolean | undefined
@@ -32,6 +44,8 @@ export interface NodeOptions {
     websocket?: boolean | undefined
     webtransport?: boolean | undefined
     webrtc_direct?: boolean | undefined
+    /** TCP and WebSocket listen at one port. Default: false. */
+    share_tcp?: boolean | undefined
   }
   /** Certificate for listening on secure WebSocket. */
   websocket?: { cert_file?: string | undefined; key_file?: string | undefined }

@@ -206,5 +206,9 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "p2p_topic_publish": (c_int, (_handle, _bytes, c_size_t, c_int32, _call)),
     "p2p_topic_subscribe": (c_int, (_handle, _text, _handle, c_uint64, _handle_out)),
     "p2p_topic_peers": (c_int, (_handle, _text_out)),
+    # Listening
+    "p2p_node_listen": (c_int, (_handle, _text, _text_out)),
+    "p2p_node_unlisten": (c_int, (_handle, _text)),
+    "p2p_node_announce": (c_int, (_handle, _text)),
 }
 """Every function of the header: name to (result, parameters)."""

@@ -10,6 +10,7 @@ from ._library import Library, encode, library, pointer
 from .peer import PrivateKey
 
 __all__ = [
+    "AddressesOptions",
     "BootstrapOptions",
     "ConnectionsOptions",
     "DialOptions",
@@ -35,12 +36,19 @@ class IdentityOptions(TypedDict, total=False):
     type: str
 
 
+class AddressesOptions(TypedDict, total=False):
+    announce: List[str]
+    append: List[str]
+    hide: List[str]
+
+
 class TransportsOptions(TypedDict, total=False):
     tcp: bool
     quic: bool
     websocket: bool
     webtransport: bool
     webrtc_direct: bool
+    share_tcp: bool
 
 
 class WebSocketOptions(TypedDict, total=False):
@@ -126,6 +134,7 @@ class Options(TypedDict, total=False):
     identity: IdentityOptions
     listen: Union[List[str], None]
     listen_require: str
+    addresses: AddressesOptions
     transports: TransportsOptions
     websocket: WebSocketOptions
     security: List[str]

@@ -15,6 +15,7 @@ from ._engine import Pump, Target, Work, logger, loop_pump, next_tag
 from ._library import Library, encode, finalizer
 from .config import (
     MDNS,
+    AddressesOptions,
     Bootstrap,
     ConnectionsOptions,
     DialOptions,
@@ -108,6 +109,7 @@ class Node:
         mdns: MDNS = None,
         bootstrap: Bootstrap = None,
         private_network: PrivateNetwork = None,
+        addresses: AddressesOptions | None = None,
         transports: TransportsOptions | None = None,
         websocket: WebSocketOptions | None = None,
         security: Sequence[str] | None = None,
@@ -129,6 +131,7 @@ class Node:
             "mdns": mdns,
             "bootstrap": bootstrap,
             "private_network": private_network,
+            "addresses": addresses,
             "transports": transports,
             "websocket": websocket,
             "security": security,
@@ -184,6 +187,29 @@ class Node:
         """Where it can be dialled, each ending in ``/p2p/`` and its id."""
         core = self._core
         return tuple(map(Multiaddr, core.lib.lines(core.lib.p2p_node_addresses, core.open())))
+
+    def listen(self, addresses: Addresses) -> tuple[Multiaddr, ...]:
+        """Listen at more addresses, all or none, and return them as they are bound. Raises ListenError, which names the one at fault."""
+        core = self._core
+        return tuple(map(Multiaddr, core.lib.lines(core.lib.p2p_node_listen, core.open(), address_lines(addresses))))
+
+    def unlisten(self, addresses: Addresses) -> None:
+        """End listening at addresses, named as ``info()["listening"]`` has them; connections stay. Raises NotFound."""
+        self._core.check("p2p_node_unlisten", address_lines(addresses))
+
+    def announce(
+        self, *, announce: Iterable[str] | None = None, append: Iterable[str] | None = None, hide: Iterable[str] | None = None
+    ) -> None:
+        """Change which addresses peers are told; a list that is given replaces the present one.
+
+        Args:
+            announce: addresses to tell instead of all that the node finds out; empty for those.
+            append: addresses to tell besides.
+            hide: addresses, or subnets such as ``10.0.0.0/8``, not to tell.
+        """
+        rules = {"announce": announce, "append": append, "hide": hide}
+        given = {name: [values] if isinstance(values, str) else list(values) for name, values in rules.items() if values is not None}
+        self._core.check("p2p_node_announce", json.dumps(given).encode())
 
     def info(self) -> dict[str, Any]:
         """What the library knows of it."""

@@ -306,6 +306,17 @@ class Node:
     def addresses(self) -> tuple[Multiaddr, ...]:
         return self._node.addresses
 
+    def listen(self, addresses: Addresses) -> tuple[Multiaddr, ...]:
+        return self._node.listen(addresses)
+
+    def unlisten(self, addresses: Addresses) -> None:
+        self._node.unlisten(addresses)
+
+    def announce(
+        self, *, announce: Iterable[str] | None = None, append: Iterable[str] | None = None, hide: Iterable[str] | None = None
+    ) -> None:
+        self._node.announce(announce=announce, append=append, hide=hide)
+
     def info(self) -> dict[str, Any]:
         return self._node.info()
 
