@@ -99,7 +99,7 @@ SUITES = [
     Suite("abi", "ABI", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/abi/test_*.py"))], count_unittest),
     Suite("c", "C", [PYTHON, "tests/c/run.py", "--full"], count_plain),
     Suite("c-asan", "C, ASan", [PYTHON, "tests/c/run.py", "--mode", "asan"], count_plain),
-    Suite("c-valgrind", "C, valgrind", [PYTHON, "tests/c/run.py", "--mode", "valgrind"], count_plain, on_request=True),
+    Suite("c-valgrind", "C, valgrind", [PYTHON, "tests/c/run.py", "--mode", "valgrind"], count_plain),
     Suite("python", "Python", [PYTHON, "-m", "pytest", "-q", "tests"], count_pytest, "bindings/python"),
     Suite("node", "Node.js", ["npm", "test", "--silent"], count_node, "bindings/node"),
     Suite("examples", "examples", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/examples/test_*.py"))], count_unittest),
