@@ -146,13 +146,11 @@ export class Topic extends EventEmitter<TopicEvents> implements Source {
     this.#queue = queue
     this.#validate = validate
     this.#onClose = onClose
-    this.#tag = queue.add(this)
-    try {
-      this.#handle = takeHandle((lib, out) => lib.p2p_topic_join(node, name, document, queue.handle, this.#tag, out))
-    } catch (error) {
-      queue.remove(this.#tag)
-      throw error
-    }
+    const { tag, handle } = queue.open(this, (tag) =>
+      takeHandle((lib, out) => lib.p2p_topic_join(node, name, document, queue.handle, tag, out)),
+    )
+    this.#tag = tag
+    this.#handle = handle
   }
 
   /** Publishes and resolves with the number of peers that it went to. Messages go out in the order of the calls. */

@@ -64,6 +64,17 @@ export class Queue {
     return tag
   }
 
+  /** Registers a source with the handle of what tells it events; nothing stays if opening that fails. */
+  open(source: Source, open: (tag: number) => Handle): { tag: number; handle: Handle } {
+    const tag = this.add(source)
+    try {
+      return { tag, handle: open(tag) }
+    } catch (error) {
+      this.remove(tag)
+      throw error
+    }
+  }
+
   /** Takes a tag whose source follows with `attach`, if there is need of one, before the loop turns. */
   reserve(): number {
     return ++this.#lastTag

@@ -183,13 +183,9 @@ export class RequestService implements Source {
     this.#handler = handler
     this.#onError = onError
     this.#onClose = onClose
-    this.#tag = queue.add(this)
-    try {
-      this.#handle = serve(this.#tag)
-    } catch (error) {
-      queue.remove(this.#tag)
-      throw error
-    }
+    const { tag, handle } = queue.open(this, serve)
+    this.#tag = tag
+    this.#handle = handle
   }
 
   /** Stops serving. Requests that are open may still be answered. */

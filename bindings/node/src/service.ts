@@ -48,13 +48,9 @@ export class StreamService implements Source {
     this.#accept = accept
     this.#onError = onError
     this.#onClose = onClose
-    this.#tag = queue.add(this)
-    try {
-      this.#handle = serve(this.#tag)
-    } catch (error) {
-      queue.remove(this.#tag)
-      throw error
-    }
+    const { tag, handle } = queue.open(this, serve)
+    this.#tag = tag
+    this.#handle = handle
   }
 
   /** Stops serving; open streams stay. */
