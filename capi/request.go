@@ -58,7 +58,7 @@ func go_request_open(id C.p2p_handle, peerName, protocol *C.char, data *C.uint8_
 		if limit >= 0 {
 			var stop context.CancelFunc
 			whole, stop = context.WithTimeoutCause(whole, limit, timeUp(limit))
-			context.AfterFunc(x.ctx, stop)
+			context.AfterFunc(whole, stop) // not before it has ended: its cause is that of what ended it
 		}
 		unhook := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 		exchange, err := node.OpenRequest(whole, p, name, question, o)
