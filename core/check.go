@@ -32,7 +32,7 @@ func (c *Config) checkValues() error {
 	if s := c.MDNS.Service; s == "" || len(s) > 64 || strings.ContainsAny(s, " \t\n") {
 		return &OptionError{"mdns.service", quoteShort(s) + " is not a DNS-SD service name such as _p2p._udp"}
 	}
-	return nil
+	return c.DHT.check()
 }
 
 func hasTwice(texts []string) bool {
@@ -96,6 +96,9 @@ func (c *Config) checkConflicts() error {
 				return conflict(l.path, "%s conflicts with %s: only TCP and WebSocket can carry a private network", l.text, with)
 			}
 		}
+	}
+	if err := c.DHT.checkConflicts(); err != nil {
+		return err
 	}
 	on := c.transportsOn(private)
 	if len(on) == 0 {

@@ -27,6 +27,7 @@ type Config struct {
 	Bootstrap      BootstrapConfig      `json:"bootstrap" doc:"peers to connect to at start, and again whenever they are lost"`
 	Keep           KeepConfig           `json:"keep" doc:"pauses between attempts to reach kept peers"`
 	Pubsub         PubsubConfig         `json:"pubsub" doc:"publish and subscribe (gossipsub)"`
+	DHT            DHTConfig            `json:"dht" doc:"the distributed hash table (Kademlia): records, providers, peers by their id; docs/dht.md"`
 	Identify       IdentifyConfig       `json:"identify" doc:"what the node tells its peers about itself"`
 	Events         EventsConfig         `json:"events" doc:"the node's own events"`
 	Stream         StreamConfig         `json:"stream" doc:"streams"`
@@ -161,6 +162,7 @@ func DefaultConfig() *Config {
 			Enabled: true, Signing: "sign", D: 6, DLow: 5, DHigh: 12, DLazy: 6, HeartbeatMs: 1000, FloodPublish: true, MaxMessageSize: 1 << 20,
 			OutboundQueue: 1024, ValidateQueue: 4096,
 		},
+		DHT:      defaultDHT(),
 		Identify: IdentifyConfig{Agent: "libp2pgo"},
 		Events:   EventsConfig{Capacity: 1024},
 		Stream:   StreamConfig{WriteBuffer: 1 << 20},
@@ -220,6 +222,7 @@ func (c *Config) Clone() *Config {
 	copied.Addresses = AddressesConfig{slices.Clone(c.Addresses.Announce), slices.Clone(c.Addresses.Append), slices.Clone(c.Addresses.Hide)}
 	copied.Security = slices.Clone(c.Security)
 	copied.Bootstrap.Peers = slices.Clone(c.Bootstrap.Peers)
+	copied.DHT.Validators = slices.Clone(c.DHT.Validators)
 	copied.identityKey = bytes.Clone(c.identityKey)
 	copied.networkKey = bytes.Clone(c.networkKey)
 	copied.given = make(map[string]bool, len(c.given))

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -95,6 +96,9 @@ func (n *Node) connect(ctx context.Context, id peer.ID, addresses []ma.Multiaddr
 		ctx = network.WithAllowLimitedConn(ctx, "connect")
 	}
 	err := n.dialPeer(ctx, id)
+	if len(addresses) == 0 && err != nil {
+		err = n.dialResolved(ctx, id, err)
+	}
 	if err != nil && upgrade && Kind(err) == ErrDial && n.isConnected(id) {
 		logger.Debug("still relayed", "peer", id, "err", err)
 		err = nil // it is found connected, as before
@@ -103,6 +107,29 @@ func (n *Node) connect(ctx context.Context, id peer.ID, addresses []ma.Multiaddr
 		n.given.remember(id, addresses)
 	}
 	return err
+}
+
+// dialResolved dials once more if the DHT knows other addresses than those that failed.
+func (n *Node) dialResolved(ctx context.Context, id peer.ID, failed error) error {
+	if kind := Kind(failed); kind != ErrNoAddress && kind != ErrDial || ctx.Err() != nil {
+		return failed
+	}
+	tried := map[string]bool{}
+	var dial *DialError
+	if errors.As(failed, &dial) {
+		for _, attempt := range dial.Attempts {
+			tried[attempt.Address] = true
+		}
+	}
+	found := n.resolve(ctx, id)
+	if !slices.ContainsFunc(found, func(a ma.Multiaddr) bool { return !tried[a.String()] }) && !n.isConnected(id) {
+		if n.dht != nil && Kind(failed) == ErrNoAddress {
+			return Errorf(ErrNoAddress, "%s: no address is known, and the DHT does not know one", id)
+		}
+		return failed
+	}
+	n.host.Peerstore().AddAddrs(id, found, peerstore.TempAddrTTL)
+	return n.dialPeer(ctx, id)
 }
 
 func isDirect(a ma.Multiaddr) bool {

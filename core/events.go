@@ -30,10 +30,15 @@ const (
 	AddressesChanged
 	// ListenFailed is an address that was not bound: Address, Err.
 	ListenFailed
+	// DHTValidate asks for a verdict on a value for the DHT: Key, Data, Verdict.
+	DHTValidate
+	// DHTModeChanged tells that the node began or ceased to answer for the DHT: Source ("server", "client"), Addresses, the protocols answered.
+	DHTModeChanged
 )
 
 func (t EventType) String() string {
-	names := []string{"PeerConnected", "PeerDisconnected", "PeerPath", "PeerFound", "PeerUnreachable", "AddressesChanged", "ListenFailed"}
+	names := []string{"PeerConnected", "PeerDisconnected", "PeerPath", "PeerFound", "PeerUnreachable", "AddressesChanged", "ListenFailed",
+		"DHTValidate", "DHTModeChanged"}
 	if t < 1 || int(t) > len(names) {
 		return "EventType(?)"
 	}
@@ -50,6 +55,9 @@ type Event struct {
 	Inbound, Relayed, Limited bool
 	Err                       error
 	RetryMs                   int64 // until the next attempt
+	Key                       string
+	Data                      []byte
+	Verdict                   *Verdict
 }
 
 func (n *Node) emit(e Event) { n.events.put(n.ctx, e, 0) } // never waits: drop-oldest

@@ -27,6 +27,7 @@ type Node struct {
 	events *mailbox[Event]
 	served servedNames
 	pubsub *publisher // nil: off
+	dht    *DHT       // nil: off
 	peers  *peerTable
 	dials  *dialTracer
 	keeper *keeper
@@ -105,6 +106,13 @@ func (n *Node) start(ctx context.Context, addresses []listenAddress, taken map[s
 			return err
 		}
 		n.pubsub = p
+	}
+	if n.cfg.DHT.Mode != "off" {
+		d, err := startDHT(n)
+		if err != nil {
+			return err
+		}
+		n.dht = d
 	}
 	if err := n.listen(addresses, taken); err != nil {
 		return err

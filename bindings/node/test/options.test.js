@@ -29,6 +29,11 @@ const types = {
   topic: ['pubsub', 'TopicOptions'],
   subscription: ['pubsub', 'SubscribeOptions'],
   announce: ['options', 'AddressRules'],
+  dht_put: ['dht', 'DHTPutOptions'],
+  dht_get: ['dht', 'DHTGetOptions'],
+  dht_search: ['dht', 'DHTSearchOptions'],
+  dht_providers: ['dht', 'DHTProvidersOptions'],
+  dht_set: ['dht', 'DHTSetOptions'],
 }
 
 function leaf(schema) {

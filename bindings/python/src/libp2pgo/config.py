@@ -13,6 +13,7 @@ __all__ = [
     "AddressesOptions",
     "BootstrapOptions",
     "ConnectionsOptions",
+    "DHTOptions",
     "DialOptions",
     "EventsOptions",
     "IdentifyOptions",
@@ -116,6 +117,27 @@ class PubsubOptions(TypedDict, total=False):
     validate_workers: int
 
 
+class DHTOptions(TypedDict, total=False):
+    mode: str
+    prefix: str
+    network: str
+    bucket_size: int
+    concurrency: int
+    resiliency: int
+    refresh_ms: int
+    refresh_timeout_ms: int
+    record_age_ms: int
+    provider_age_ms: int
+    reprovide_ms: int
+    republish_ms: int
+    max_value_size: int
+    store: str
+    validators: List[str]
+    validate_timeout_ms: int
+    validate_default: str
+    validate_capacity: int
+
+
 class IdentifyOptions(TypedDict, total=False):
     agent: str
 
@@ -147,6 +169,7 @@ class Options(TypedDict, total=False):
     bootstrap: BootstrapOptions
     keep: KeepOptions
     pubsub: PubsubOptions
+    dht: DHTOptions
     identify: IdentifyOptions
     events: EventsOptions
     stream: StreamOptions

@@ -1,0 +1,267 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/routing"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// Bootstrap waits until the DHT's table has at least one peer, or peers of them if it is more, and has looked for this node's own neighbours. It
+// returns the number of peers in the table. It fails with ErrPeers when ctx ends before.
+func (d *DHT) Bootstrap(ctx context.Context, peers int) (int, error) {
+	ctx, cancel := d.node.join(ctx)
+	defer cancel()
+	peers = max(peers, 1)
+	ticker := time.NewTicker(20 * time.Millisecond) // upstream does not tell
+	defer ticker.Stop()
+	for looked := 0; ; {
+		size := d.tableSize()
+		if size > 0 && (looked == 0 || size < peers && size > looked) {
+			looked = size
+			if err := d.refresh(ctx, false); err != nil && ctx.Err() == nil {
+				logger.Debug("DHT bootstrap", "err", err)
+			}
+			size = d.tableSize()
+		}
+		if looked > 0 && size >= peers && ctx.Err() == nil {
+			return size, nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			err := ctxError(ctx, "DHT bootstrap")
+			if errors.Is(err, ErrTimeout) {
+				return size, Errorf(ErrPeers, "DHT bootstrap: %d of %d peers in the table; it takes servers of %s that the node is connected to", size, peers, d.protocols())
+			}
+			return size, err
+		}
+	}
+}
+
+// Refresh looks for peers all over the table, and checks those in it that were silent for long. It returns the number of peers in the table.
+func (d *DHT) Refresh(ctx context.Context) (int, error) {
+	ctx, cancel := d.node.join(ctx)
+	defer cancel()
+	if err := d.lonely("DHT refresh"); err != nil {
+		return 0, err
+	}
+	if err := d.refresh(ctx, true); err != nil {
+		return d.tableSize(), err
+	}
+	return d.tableSize(), nil
+}
+
+func (d *DHT) refresh(ctx context.Context, force bool) error {
+	var failed error
+	for _, t := range d.active() {
+		done := t.dht.RefreshRoutingTable
+		if force {
+			done = t.dht.ForceRefresh
+		}
+		select {
+		case err := <-done():
+			if err != nil {
+				failed = dhtError(ctx, err, "DHT refresh")
+			}
+		case <-ctx.Done():
+			return ctxError(ctx, "DHT refresh")
+		}
+	}
+	return failed
+}
+
+// FindPeer asks the DHT for a peer's addresses. It fails with ErrNotFound.
+func (d *DHT) FindPeer(ctx context.Context, id peer.ID) ([]ma.Multiaddr, error) {
+	if id == d.node.ID() {
+		return d.node.host.Addrs(), nil
+	}
+	ctx, cancel := d.node.join(ctx)
+	defer cancel()
+	type result struct {
+		info peer.AddrInfo
+		err  error
+	}
+	results := make(chan result, len(d.tables))
+	for _, t := range d.tables {
+		safeGo("DHT find a peer", func() {
+			info, err := t.dht.FindPeer(ctx, id)
+			results <- result{info, err}
+		})
+	}
+	var addresses []ma.Multiaddr
+	var failed error
+	for range d.tables {
+		select {
+		case r := <-results:
+			for _, a := range r.info.Addrs {
+				if !slices.ContainsFunc(addresses, a.Equal) {
+					addresses = append(addresses, a)
+				}
+			}
+			if r.err != nil && !errors.Is(r.err, routing.ErrNotFound) {
+				failed = r.err
+			}
+		case <-ctx.Done():
+			return nil, ctxError(ctx, "find %s", id)
+		}
+	}
+	switch {
+	case len(addresses) > 0:
+		return addresses, nil
+	case d.tableSize() == 0:
+		return nil, Errorf(ErrNotFound, "%s: the DHT's table has no peer to ask", id)
+	case failed != nil && ctx.Err() != nil:
+		return nil, ctxError(ctx, "find %s", id)
+	}
+	return nil, Errorf(ErrNotFound, "%s: the DHT does not know the peer", id)
+}
+
+// ClosestPeers returns the peers closest to key, at most dht.bucket_size of each table: the key of a record or the name of a signed one, as for Get; or
+// a CID, or a peer id.
+func (d *DHT) ClosestPeers(ctx context.Context, key string) ([]peer.ID, error) {
+	ctx, cancel := d.node.join(ctx)
+	defer cancel()
+	target, err := d.target(key)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.lonely("closest peers of " + quoteShort(key)); err != nil {
+		return nil, err
+	}
+	var all []peer.ID
+	var failed error
+	for _, t := range d.active() {
+		peers, err := t.closest(ctx, target)
+		if err != nil {
+			failed = err
+		}
+		for _, id := range peers {
+			if !slices.Contains(all, id) {
+				all = append(all, id)
+			}
+		}
+	}
+	if len(all) == 0 && failed != nil {
+		return nil, failed
+	}
+	return all, nil
+}
+
+// target is the place in the DHT that a text names.
+func (d *DHT) target(text string) (string, error) {
+	if strings.HasPrefix(text, "/") {
+		return text, checkKey(text)
+	}
+	if id, err := ParsePeer(text); err == nil {
+		return string(id), nil
+	}
+	if hash, err := parseHash(text); err == nil {
+		return string(hash), nil
+	}
+	return d.parseKey(text)
+}
+
+// resolve finds addresses of a peer that is to be dialled; nil if the DHT is off or does not know it.
+func (n *Node) resolve(ctx context.Context, id peer.ID) []ma.Multiaddr {
+	if n.dht == nil || n.dht.tableSize() == 0 {
+		return nil
+	}
+	addresses, err := n.dht.FindPeer(ctx, id)
+	if err != nil {
+		logger.Debug("resolve a peer", "peer", id, "err", err)
+		return nil
+	}
+	return addresses
+}
+
+// contentRouting returns the DHT for advertising and finding; nil if it is off.
+func (n *Node) contentRouting() routing.ContentRouting {
+	if n.dht == nil {
+		return nil
+	}
+	return dhtRouting{n.dht}
+}
+
+// peerRouting returns the DHT for finding peers by id; nil if it is off.
+func (n *Node) peerRouting() routing.PeerRouting {
+	if n.dht == nil {
+		return nil
+	}
+	return dhtRouting{n.dht}
+}
+
+// dhtPeers returns peers of the DHT's table with their addresses, at most limit (0: all), those closest to this node first; none if the DHT is off.
+func (n *Node) dhtPeers(limit int) []peer.AddrInfo {
+	if n.dht == nil {
+		return nil
+	}
+	var infos []peer.AddrInfo
+	for _, t := range n.dht.tables {
+		for _, p := range t.byDistance() {
+			if limit > 0 && len(infos) == limit {
+				return infos
+			}
+			if !slices.ContainsFunc(infos, func(i peer.AddrInfo) bool { return i.ID == p }) {
+				infos = append(infos, n.host.Peerstore().PeerInfo(p))
+			}
+		}
+	}
+	return infos
+}
+
+// dhtRouting is the DHT under upstream's interfaces.
+type dhtRouting struct{ d *DHT }
+
+var (
+	_ routing.ContentRouting = dhtRouting{}
+	_ routing.PeerRouting    = dhtRouting{}
+)
+
+// Provide implements routing.ContentRouting.
+func (r dhtRouting) Provide(ctx context.Context, key cid.Cid, announce bool) error {
+	if !key.Defined() {
+		return Errorf(ErrInvalid, "provide: the CID is undefined")
+	}
+	if announce {
+		_, err := r.d.provide(ctx, key.Hash())
+		return err
+	}
+	for _, t := range r.d.tables {
+		if err := t.dht.Provide(ctx, key, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// FindProvidersAsync implements routing.ContentRouting. The channel ends with the query, with ctx or with the node.
+func (r dhtRouting) FindProvidersAsync(ctx context.Context, key cid.Cid, count int) <-chan peer.AddrInfo {
+	found := make(chan peer.AddrInfo)
+	safeGo("DHT find providers", func() {
+		defer close(found)
+		ctx, cancel := r.d.node.join(ctx)
+		defer cancel()
+		r.d.findProviders(ctx, key.Hash(), count, func(info peer.AddrInfo) bool {
+			select {
+			case found <- info:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		})
+	})
+	return found
+}
+
+// FindPeer implements routing.PeerRouting.
+func (r dhtRouting) FindPeer(ctx context.Context, id peer.ID) (peer.AddrInfo, error) {
+	addresses, err := r.d.FindPeer(ctx, id)
+	return peer.AddrInfo{ID: id, Addrs: addresses}, err
+}

@@ -1,0 +1,83 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"os"
+	"syscall"
+
+	ds "github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/namespace"
+	"github.com/ipfs/go-datastore/query"
+	dssync "github.com/ipfs/go-datastore/sync"
+	leveldb "github.com/ipfs/go-ds-leveldb"
+)
+
+// dhtStore keeps what the DHT stores: on disk, or in memory.
+type dhtStore struct {
+	path string
+	all  ds.Batching
+}
+
+func openDHTStore(path string) (s *dhtStore, err error) {
+	if path == "" {
+		return &dhtStore{all: dssync.MutexWrap(ds.NewMapDatastore())}, nil
+	}
+	defer Recovered("open dht.store", &err)
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, storeError(path, err)
+	}
+	level, err := leveldb.NewDatastore(path, nil)
+	if err != nil {
+		return nil, storeError(path, err)
+	}
+	return &dhtStore{path, level}, nil
+}
+
+func storeError(path string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES) && isLocked(path):
+		return Errorf(ErrBusy, "dht.store %q: another node uses it", path)
+	case errors.Is(err, os.ErrPermission):
+		return Errorf(ErrPermission, "dht.store %q: %w", path, err)
+	}
+	return Errorf(ErrSystem, "dht.store %q: %w", path, err)
+}
+
+// isLocked tells a lock that is held from a file that must not be opened: both can be EACCES.
+func isLocked(path string) bool {
+	f, err := os.OpenFile(path+"/LOCK", os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
+}
+
+// part returns the part of the store with a name.
+func (s *dhtStore) part(name string) ds.Batching { return namespace.Wrap(s.all, ds.NewKey(name)) }
+
+func (s *dhtStore) close() {
+	within(closeLimit, "close dht.store", func() {
+		if err := s.all.Close(); err != nil {
+			logger.Error("close dht.store", "path", s.path, "err", err)
+		}
+	})
+}
+
+// countKeys counts the entries whose keys begin with prefix.
+func countKeys(ctx context.Context, part ds.Datastore, prefix string) int {
+	results, err := part.Query(ctx, query.Query{Prefix: prefix, KeysOnly: true})
+	if err != nil {
+		return 0
+	}
+	defer results.Close()
+	n := 0
+	for r := range results.Next() {
+		if r.Error != nil {
+			break
+		}
+		n++
+	}
+	return n
+}

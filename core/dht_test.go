@@ -1,0 +1,358 @@
+package core_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/libp2pgo/libp2pgo/core"
+)
+
+func table(t testing.TB, n *core.Node) *core.DHT {
+	t.Helper()
+	d, err := n.DHT()
+	if err != nil {
+		t.Fatalf("DHT: %v", err)
+	}
+	return d
+}
+
+// startDHT starts count servers that know each other through the first.
+func startDHT(t testing.TB, count int, pairs ...string) []*core.Node {
+	t.Helper()
+	var nodes []*core.Node
+	for i := range count {
+		n := start(t, append([]string{"dht.mode", "server"}, pairs...)...)
+		nodes = append(nodes, n)
+		if i > 0 {
+			if n != nodes[0] {
+				connect(t, n, nodes[0])
+			}
+		}
+	}
+	for _, n := range nodes {
+		if _, err := table(t, n).Bootstrap(timeout(t), min(count-1, 3)); err != nil {
+			t.Fatalf("Bootstrap: %v", err)
+		}
+	}
+	return nodes
+}
+
+func put(t testing.TB, n *core.Node, key, value string) int {
+	t.Helper()
+	taken, err := table(t, n).Put(timeout(t), key, []byte(value), core.DHTPutOptions{MinPeers: 1})
+	if err != nil {
+		t.Fatalf("Put %s: %v", key, err)
+	}
+	return taken
+}
+
+func get(t testing.TB, n *core.Node, key string) string {
+	t.Helper()
+	value, err := table(t, n).Get(timeout(t), key, core.DHTGetOptions{})
+	if err != nil {
+		t.Fatalf("Get %s: %v", key, err)
+	}
+	return string(value)
+}
+
+func set(t testing.TB, n *core.Node, name, value string) int {
+	t.Helper()
+	o, _ := core.ParseDHTSetOptions(nil)
+	taken, err := table(t, n).Set(timeout(t), name, []byte(value), o)
+	if err != nil {
+		t.Fatalf("Set %s: %v", name, err)
+	}
+	return taken
+}
+
+// providers returns who provides key.
+func providers(t testing.TB, n *core.Node, key string) map[peer.ID][]string {
+	t.Helper()
+	found := map[peer.ID][]string{}
+	done := make(chan error, 1)
+	o, _ := core.ParseDHTProvidersOptions(nil)
+	s, err := table(t, n).FindProviders(key, o, core.Inbox[core.SearchResult]{
+		Deliver: func(r core.SearchResult) { found[r.Provider] = r.Addresses },
+		Closed:  func(err error) { done <- err },
+	})
+	if err != nil {
+		t.Fatalf("FindProviders %s: %v", key, err)
+	}
+	defer s.Close()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Fatalf("FindProviders %s: %v", key, err)
+		}
+	case <-time.After(limit):
+		t.Fatalf("FindProviders %s does not end", key)
+	}
+	return found
+}
+
+// What one node puts, sets and provides, every other one finds.
+func TestDHTFindsFromEveryNode(t *testing.T) {
+	nodes := startDHT(t, 6, "dht.validators", "app=accept")
+	for i, n := range nodes {
+		if taken := put(t, n, fmt.Sprintf("/app/%d", i), "value"); taken < 3 {
+			t.Fatalf("%d peers took it", taken)
+		}
+		set(t, n, "name", fmt.Sprint("of ", i))
+		if heard, err := table(t, n).Provide(timeout(t), fmt.Sprintf("/data/%d", i)); err != nil || heard < 3 {
+			t.Fatalf("%d peers heard it, %v", heard, err)
+		}
+	}
+	for _, n := range nodes {
+		for i, other := range nodes {
+			if got := get(t, n, fmt.Sprintf("/app/%d", i)); got != "value" {
+				t.Fatalf("got %q", got)
+			}
+			if got, want := get(t, n, other.ID().String()+"/name"), fmt.Sprint("of ", i); got != want {
+				t.Fatalf("got %q, not %q", got, want)
+			}
+			found := providers(t, n, fmt.Sprintf("/data/%d", i))
+			if addresses, ok := found[other.ID()]; !ok || len(addresses) == 0 || len(found) != 1 {
+				t.Fatalf("providers are %v", found)
+			}
+			if addresses, err := table(t, n).FindPeer(timeout(t), other.ID()); err != nil || len(addresses) == 0 {
+				t.Fatalf("FindPeer: %v, %v", addresses, err)
+			}
+		}
+	}
+	if got := get(t, nodes[2], "name"); got != "of 2" {
+		t.Fatalf("an own name is %q", got)
+	}
+}
+
+// A later value of a signed record takes the place of the earlier one everywhere; nobody else can set it; Unset takes it back.
+func TestDHTSetBelongsToItsOwner(t *testing.T) {
+	nodes := startDHT(t, 4)
+	a, b := nodes[1], nodes[2]
+	name := a.ID().String() + "/color"
+	for _, value := range []string{"red", "green", ""} {
+		set(t, a, "color", value)
+		for _, n := range nodes {
+			if got := get(t, n, name); got != value {
+				t.Fatalf("got %q, not %q", got, value)
+			}
+		}
+	}
+	_, err := table(t, b).Set(timeout(t), name, []byte("mine"), core.DHTSetOptions{ExpiryMs: 60_000})
+	mustMatch(t, err, core.ErrInvalid, "belongs to another")
+	_, err = table(t, b).Put(timeout(t), "/record/"+name, []byte("mine"), core.DHTPutOptions{})
+	mustMatch(t, err, core.ErrParse, "signed record")
+
+	// Another may pass the record on as it is.
+	raw, err := table(t, b).Get(timeout(t), name, core.DHTGetOptions{Raw: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = table(t, b).Put(timeout(t), "/record/"+name, raw, core.DHTPutOptions{MinPeers: 1}); err != nil {
+		t.Fatalf("pass on: %v", err)
+	}
+	set(t, a, "color", "blue")
+	_, err = table(t, a).Put(timeout(t), "/record/"+name, raw, core.DHTPutOptions{})
+	mustMatch(t, err, core.ErrRejected, "newer")
+
+	if err := table(t, a).Unset(timeout(t), "color"); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		_, err := table(t, n).Get(timeout(t), name, core.DHTGetOptions{})
+		mustMatch(t, err, core.ErrNotFound, "withdrawn")
+	}
+	mustMatch(t, table(t, a).Unset(timeout(t), "color"), core.ErrNotFound, "not set")
+	mustMatch(t, table(t, b).Unset(timeout(t), "color"), core.ErrNotFound, "not set")
+}
+
+// Content-addressed values are checked against their key.
+func TestDHTHashNamespace(t *testing.T) {
+	nodes := startDHT(t, 3, "dht.validators", "sha=hash")
+	sum := sha256.Sum256([]byte("content"))
+	key := "/sha/" + hex.EncodeToString(sum[:])
+	put(t, nodes[0], key, "content")
+	if got := get(t, nodes[2], key); got != "content" {
+		t.Fatalf("got %q", got)
+	}
+	_, err := table(t, nodes[1]).Put(timeout(t), key, []byte("other"), core.DHTPutOptions{})
+	mustMatch(t, err, core.ErrRejected, "another hash")
+	_, err = table(t, nodes[1]).Put(timeout(t), "/sha/nonsense", []byte("other"), core.DHTPutOptions{})
+	mustMatch(t, err, core.ErrParse, "nonsense")
+}
+
+// What cannot be is an error that names it.
+func TestDHTRefuses(t *testing.T) {
+	n := start(t, "dht.mode", "client", "dht.validators", "app=accept", "dht.max_value_size", "10")
+	d := table(t, n)
+	ctx := timeout(t)
+	_, err := d.Put(ctx, "/none/x", nil, core.DHTPutOptions{})
+	mustMatch(t, err, core.ErrInvalid, "/none/x", "app, ipns, pk, record")
+	_, err = d.Put(ctx, "plain", nil, core.DHTPutOptions{})
+	mustMatch(t, err, core.ErrInvalid, "plain")
+	_, err = d.Put(ctx, "/app/\x00", nil, core.DHTPutOptions{})
+	mustMatch(t, err, core.ErrInvalid, "control")
+	_, err = d.Put(ctx, "/app/"+strings.Repeat("x", 1025), nil, core.DHTPutOptions{})
+	mustMatch(t, err, core.ErrInvalid, "1024")
+	_, err = d.Put(ctx, "/app/x", make([]byte, 11), core.DHTPutOptions{})
+	mustMatch(t, err, core.ErrTooBig, "/app/x")
+	_, err = d.Put(ctx, "/app/x", []byte("lonely"), core.DHTPutOptions{MinPeers: 1})
+	mustMatch(t, err, core.ErrPeers, "0 of 1", "no peer")
+	if got := get(t, n, "/app/x"); got != "lonely" {
+		t.Fatalf("alone, a node gets %q", got)
+	}
+	_, err = d.Get(ctx, "/app/y", core.DHTGetOptions{})
+	mustMatch(t, err, core.ErrNotFound, "/app/y", "no peer to ask")
+	_, err = d.Provide(ctx, "gibberish")
+	mustMatch(t, err, core.ErrParse, "gibberish")
+	_, err = d.Provide(ctx, "/name")
+	mustMatch(t, err, core.ErrPeers, "no peer")
+	_, err = d.Refresh(ctx)
+	mustMatch(t, err, core.ErrPeers, "no peer", "/libp2pgo/kad/1.0.0")
+	_, err = d.ClosestPeers(ctx, "/app/x")
+	mustMatch(t, err, core.ErrPeers, "no peer")
+	_, err = d.FindPeer(ctx, start(t).ID())
+	mustMatch(t, err, core.ErrNotFound, "no peer to ask")
+	short, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err = d.Bootstrap(short, 1)
+	mustMatch(t, err, core.ErrPeers, "0 of 1")
+	mustMatch(t, d.SetMode("off"), core.ErrInvalid, "off")
+	_, err = start(t).DHT()
+	mustMatch(t, err, core.ErrState, "dht.mode")
+
+	public := table(t, start(t, "dht.mode", "client", "dht.prefix", "/ipfs"))
+	_, err = public.Set(ctx, "x", nil, core.DHTSetOptions{ExpiryMs: 1000})
+	mustMatch(t, err, core.ErrState, "/ipfs")
+	_, err = public.Get(ctx, "x", core.DHTGetOptions{})
+	mustMatch(t, err, core.ErrState, "/ipfs")
+}
+
+// Options in conflict are refused with their path.
+func TestDHTOptionConflicts(t *testing.T) {
+	for _, c := range []struct {
+		doc, path string
+	}{
+		{`{"dht":{"mode":"server","prefix":"","validators":["a=accept"]}}`, "dht.validators"},
+		{`{"dht":{"mode":"server","prefix":"/ipfs","bucket_size":5}}`, "dht.bucket_size"},
+		{`{"dht":{"bucket_size":2}}`, "dht.resiliency"},
+		{`{"dht":{"prefix":"ipfs"}}`, "dht.prefix"},
+		{`{"dht":{"validators":["pk=accept"]}}`, "dht.validators[0]"},
+		{`{"dht":{"validators":["a=accept","a=hash"]}}`, "dht.validators[1]"},
+		{`{"dht":{"validators":["a=trust"]}}`, "dht.validators[0]"},
+		{`{"dht":{"validators":["a/b=accept"]}}`, "dht.validators[0]"},
+	} {
+		cfg, err := core.ParseConfig([]byte(c.doc))
+		if err == nil {
+			_, err = core.New(timeout(t), cfg, core.Inbox[core.Event]{})
+		}
+		mustMatch(t, err, core.ErrConfig, c.path)
+	}
+}
+
+// A node that knows only a peer's id connects to it through the DHT.
+func TestDHTResolvesBarePeerID(t *testing.T) {
+	nodes := startDHT(t, 4)
+	newcomer := start(t, "dht.mode", "client")
+	connect(t, newcomer, nodes[0])
+	target := start(t, "dht.mode", "client") // not even a server
+	connect(t, target, nodes[0])
+	if _, err := table(t, newcomer).Bootstrap(timeout(t), 1); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the first node knows the target's addresses", func() bool {
+		addresses, err := table(t, nodes[0]).FindPeer(timeout(t), target.ID())
+		return err == nil && len(addresses) > 0
+	})
+	if _, err := newcomer.Connect(timeout(t), []string{target.ID().String()}); err != nil {
+		t.Fatalf("Connect: %v", err)
+	}
+	stranger := start(t)
+	_, err := newcomer.Connect(timeout(t), []string{stranger.ID().String()})
+	mustMatch(t, err, core.ErrNoAddress, "the DHT does not know")
+}
+
+// The mode changes while the node runs: peers drop a server that becomes a client, and take it up again.
+func TestDHTModeChanges(t *testing.T) {
+	nodes := startDHT(t, 2)
+	events := newEvents()
+	n := startWith(t, config(t, "dht.mode", "client"), events.inbox())
+	if n != nodes[0] {
+		connect(t, n, nodes[0])
+	}
+	knows := func(want bool) func() bool {
+		return func() bool {
+			for _, p := range table(t, nodes[0]).Info().(core.DHTInfo).RoutingTables[0].Peers {
+				if p.ID == n.ID().String() {
+					return want
+				}
+			}
+			return !want
+		}
+	}
+	until(t, "a client is in no table", knows(false))
+	for range 2 {
+		if err := table(t, n).SetMode("server"); err != nil {
+			t.Fatal(err)
+		}
+		if e := events.wait(t, core.DHTModeChanged, nil); e.Source != "server" || len(e.Addresses) != 1 {
+			t.Fatalf("event %+v", e)
+		}
+		until(t, "the server is in its peer's table", knows(true))
+		if err := table(t, n).SetMode("auto"); err != nil { // a client, for nobody knows it to be reachable
+			t.Fatal(err)
+		}
+		if e := events.wait(t, core.DHTModeChanged, nil); e.Source != "client" {
+			t.Fatalf("event %+v", e)
+		}
+		until(t, "the client is dropped", knows(false))
+	}
+}
+
+// The program is asked about values of others, and its verdict holds; without one the default does.
+func TestDHTAsksForVerdicts(t *testing.T) {
+	verdict := func(e core.Event) core.Decision {
+		if bytes.HasPrefix(e.Data, []byte("good")) {
+			return core.Accept
+		}
+		return core.Reject
+	}
+	inbox := core.Inbox[core.Event]{Deliver: func(e core.Event) {
+		if e.Type == core.DHTValidate && !bytes.HasPrefix(e.Data, []byte("silent")) {
+			e.Verdict.Answer(verdict(e))
+		}
+	}}
+	var nodes []*core.Node
+	for range 3 {
+		n := startWith(t, config(t, "dht.mode", "server", "dht.validators", "ask=ask", "dht.validate_timeout_ms", "200"), inbox)
+		nodes = append(nodes, n)
+		if n != nodes[0] {
+			connect(t, n, nodes[0])
+		}
+	}
+	for _, n := range nodes {
+		if _, err := table(t, n).Bootstrap(timeout(t), 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if taken := put(t, nodes[0], "/ask/x", "good"); taken != 2 {
+		t.Fatalf("%d took it", taken)
+	}
+	if got := get(t, nodes[1], "/ask/x"); got != "good" {
+		t.Fatalf("got %q", got)
+	}
+	for _, value := range []string{"bad", "silent"} {
+		_, err := table(t, nodes[0]).Put(timeout(t), "/ask/"+value, []byte(value), core.DHTPutOptions{MinPeers: 1})
+		mustMatch(t, err, core.ErrPeers, "0 of 1")
+	}
+	if late := table(t, nodes[1]).Info().(core.DHTInfo).VerdictsLate; late == 0 {
+		t.Fatal("no verdict was late")
+	}
+}
