@@ -66,7 +66,7 @@ clean: ## remove what was built
 
 setup: $(BUILD)/.system $(VENV)/.done $(NODE)/dist
 
-SYSTEM_PACKAGES := pkg-config cmake valgrind iproute2 python3-venv
+SYSTEM_PACKAGES := pkg-config cmake valgrind iproute2 nftables ethtool conntrack python3-venv
 
 $(BUILD)/.system:
 	@mkdir -p $(BUILD)

@@ -103,6 +103,7 @@ SUITES = [
     Suite("python", "Python", [PYTHON, "-m", "pytest", "-q", "tests"], count_pytest, "bindings/python"),
     Suite("node", "Node.js", ["npm", "test", "--silent"], count_node, "bindings/node"),
     Suite("examples", "examples", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/examples/test_*.py"))], count_unittest),
+    Suite("lab", "lab", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/lab/test_*.py"))], count_unittest),
     Suite("bench", "bench", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/bench/test_*.py"))], count_unittest),
     Suite("docs", "docs", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/docs/test_*.py"))], count_unittest),
     Suite("install", "install", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/install/test_*.py"))], count_unittest),
