@@ -16,6 +16,9 @@ func (c *Config) checkValues() error {
 	if _, err := newAdvertised(c.Addresses); err != nil {
 		return err
 	}
+	if _, err := newGate(c.Gating); err != nil {
+		return err
+	}
 	for i, text := range c.Bootstrap.Peers {
 		if _, _, err := parsePeerAddress(text); err != nil {
 			return &OptionError{fmt.Sprintf("bootstrap.peers[%d]", i), err.Error()}

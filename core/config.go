@@ -21,6 +21,7 @@ type Config struct {
 	Yamux          YamuxConfig          `json:"yamux" doc:"the stream multiplexer on TCP and WebSocket"`
 	PrivateNetwork PrivateNetworkConfig `json:"private_network" doc:"a key that every node of a private network holds; others cannot connect"`
 	Limits         LimitsConfig         `json:"limits" doc:"resource limits; 0 takes the preset's value"`
+	Gating         GatingConfig         `json:"gating" doc:"who may be dialled and who may connect"`
 	Connections    ConnectionsConfig    `json:"connections" doc:"when and how far the number of connections is trimmed"`
 	Dial           DialConfig           `json:"dial" doc:"how peers are dialled"`
 	MDNS           MDNSConfig           `json:"mdns" doc:"discovery of peers on the local network"`
@@ -153,6 +154,7 @@ func DefaultConfig() *Config {
 		Security:      []string{"tls", "noise"},
 		Yamux:         YamuxConfig{WindowBytes: 16 << 20, KeepaliveMs: 30_000},
 		Limits:        LimitsConfig{Preset: "default"},
+		Gating:        GatingConfig{Block: []string{}, Allow: []string{}, Default: "allow"},
 		Connections:   ConnectionsConfig{Low: 160, High: 192, GraceMs: 60_000},
 		Dial:          DialConfig{TimeoutMs: 15_000},
 		MDNS:          MDNSConfig{Service: "_p2p._udp"},
@@ -220,6 +222,7 @@ func (c *Config) Clone() *Config {
 	copied := *c
 	copied.Listen = slices.Clone(c.Listen)
 	copied.Addresses = AddressesConfig{slices.Clone(c.Addresses.Announce), slices.Clone(c.Addresses.Append), slices.Clone(c.Addresses.Hide)}
+	copied.Gating.Block, copied.Gating.Allow = slices.Clone(c.Gating.Block), slices.Clone(c.Gating.Allow)
 	copied.Security = slices.Clone(c.Security)
 	copied.Bootstrap.Peers = slices.Clone(c.Bootstrap.Peers)
 	copied.DHT.Validators = slices.Clone(c.DHT.Validators)

@@ -28,6 +28,9 @@ func (n *Node) dialPeer(ctx context.Context, id peer.ID) error {
 	watch := n.dials.watch()
 	defer n.dials.unwatch(watch)
 	err := guardedConnect(ctx, n, id)
+	if err == nil && ctx.Err() == nil && n.hungUp(ctx, id) {
+		return Errorf(ErrRefused, "%s answered and closed the connection at once", id)
+	}
 	if err == nil {
 		return nil
 	}
@@ -51,14 +54,21 @@ func (n *Node) dialError(ctx context.Context, id peer.ID, err error, watch *dial
 		case errors.Is(upstream.Cause, swarm.ErrNoAddresses):
 			return Errorf(ErrNoAddress, "%s: no address is known", id)
 		case errors.Is(upstream.Cause, swarm.ErrGaterDisallowedConnection):
-			return Errorf(ErrRefused, "%s: refused by this node's own rules", id)
+			return Errorf(ErrRefused, "%s is not dialled: %s", id, n.gate.why(id, nil))
+		}
+		if err := n.gatedDial(id, upstream); err != nil {
+			return err
 		}
 		e := &DialError{Peer: id, kind: ErrDial}
 		for _, attempt := range upstream.DialErrors {
 			if isSecurityFailure(attempt.Cause, n.isPrivate()) {
 				e.kind = ErrSecurity
 			}
-			e.Attempts = append(e.Attempts, DialAttempt{attempt.Address.String(), dialReason(attempt.Cause)})
+			reason := dialReason(attempt.Cause)
+			if errors.Is(attempt.Cause, swarm.ErrGaterDisallowedConnection) {
+				reason = errors.New("is not dialled: " + n.gate.why(id, attempt.Address))
+			}
+			e.Attempts = append(e.Attempts, DialAttempt{attempt.Address.String(), reason})
 		}
 		if len(e.Attempts) == 0 {
 			e.cause = "none of its addresses can be dialled"
@@ -96,6 +106,42 @@ func (n *Node) dialError(ctx context.Context, id peer.ID, err error, watch *dial
 		e.Attempts = append(e.Attempts, DialAttempt{a.String(), reason})
 	}
 	return e
+}
+
+// gatedDial is the error of a dial all of whose addresses the rules of this node refuse; nil for any other.
+func (n *Node) gatedDial(id peer.ID, upstream *swarm.DialError) error {
+	var reasons []string
+	for _, attempt := range upstream.DialErrors {
+		if !errors.Is(attempt.Cause, swarm.ErrGaterDisallowedConnection) {
+			return nil
+		}
+		reasons = append(reasons, attempt.Address.String()+" "+n.gate.why(id, attempt.Address))
+	}
+	if len(reasons) == 0 {
+		return nil
+	}
+	return Errorf(ErrRefused, "%s is not dialled: %s", id, strings.Join(reasons, "; "))
+}
+
+// hangUpGrace is how long a connection on which the peer did not even say who it is may take to close.
+const hangUpGrace = 300 * time.Millisecond
+
+// hungUp tells whether a peer that answered closed the connection at once, as those do whose rules refuse us. Identification has ended, but it
+// fails as soon as the peer announces the end.
+func (n *Node) hungUp(ctx context.Context, id peer.ID) bool {
+	for end := time.Now().Add(hangUpGrace); ; time.Sleep(2 * time.Millisecond) {
+		open := false
+		for _, c := range n.host.Network().ConnsToPeer(id) {
+			open = open || !c.IsClosed()
+		}
+		if !open {
+			return true
+		}
+		protocols, err := n.host.Peerstore().GetProtocols(id)
+		if err == nil && len(protocols) > 0 || ctx.Err() != nil || time.Now().After(end) {
+			return false
+		}
+	}
 }
 
 func (n *Node) isPrivate() bool {

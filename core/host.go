@@ -33,7 +33,7 @@ import (
 )
 
 // newHost builds the go-libp2p host of a node, which does not listen yet. What it made is closed again if it fails.
-func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.MetricsTracer, told *advertised) (h host.Host, err error) {
+func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.MetricsTracer, told *advertised, gate *gate) (h host.Host, err error) {
 	defer Recovered("start the host", &err)
 	tlsConfig, err := webSocketTLS(&c.WebSocket)
 	if err != nil {
@@ -66,6 +66,7 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.Metr
 		libp2p.ResourceManager(resources),
 		libp2p.Peerstore(peers),
 		libp2p.AddrsFactory(told.factory),
+		libp2p.ConnectionGater(gate),
 		libp2p.UserAgent(c.Identify.Agent),
 		libp2p.Muxer(yamux.ID, yamuxTransport(&c.Yamux)),
 		// Upstream's metrics are collectors of the whole process, where nodes add up. Ours are per node.

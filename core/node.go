@@ -35,6 +35,7 @@ type Node struct {
 	since  time.Time
 
 	advertised *advertised
+	gate       *gate
 	listening  sync.Mutex // held while addresses are bound or released
 
 	mu      sync.Mutex
@@ -79,7 +80,11 @@ func New(ctx context.Context, cfg *Config, inbox Inbox[Event]) (*Node, error) {
 	if n.advertised, err = newAdvertised(cfg.Addresses); err != nil {
 		return nil, err
 	}
-	n.host, err = newHost(cfg, key, networkKey, n.dials, n.advertised)
+	if n.gate, err = newGate(cfg.Gating); err != nil {
+		return nil, err
+	}
+	n.gate.node = n
+	n.host, err = newHost(cfg, key, networkKey, n.dials, n.advertised, n.gate)
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +93,7 @@ func New(ctx context.Context, cfg *Config, inbox Inbox[Event]) (*Node, error) {
 	n.events = newMailbox("events", inbox, DropOldest, cfg.Events.Capacity, 0, nil)
 	n.keeper = &keeper{node: n, kept: map[peer.ID]*keptPeer{}}
 	n.peers = newPeerTable(n)
+	n.gate.watch()
 	if err := n.start(ctx, addresses, taken); err != nil {
 		n.Close()
 		return nil, err
