@@ -224,7 +224,7 @@ func (g *gate) why(id peer.ID, addr ma.Multiaddr) string {
 	return "no rule allows it, and gating.default is block"
 }
 
-// GateInfo is what Gate returns; docs/gating.md explains the keys.
+// GateInfo is what Gate returns; docs/info.md explains the keys.
 type GateInfo struct {
 	Default            string         `json:"default"`
 	Block              []GateRuleInfo `json:"block"`

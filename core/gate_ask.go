@@ -44,6 +44,7 @@ type GateRequest struct {
 	Address string // with /p2p/<peer id> at its end
 	Stage   string
 	Inbound bool
+	Relayed bool
 	Verdict *Verdict
 }
 

@@ -106,7 +106,8 @@ func (g *gate) InterceptUpgraded(c network.Conn) (allow bool, _ control.Disconne
 	if keeper == nil || dir == network.DirOutbound || g.rule(id, addr) != nil {
 		return true, 0
 	}
-	return keeper.ask(GateRequest{Peer: id, Address: connAddress(c), Stage: GateConnection, Inbound: true}) == "" || g.refuseConnection(nil), 0
+	r := GateRequest{Peer: id, Address: connAddress(c), Stage: GateConnection, Inbound: true, Relayed: isRelayed(c)}
+	return keeper.ask(r) == "" || g.refuseConnection(nil), 0
 }
 
 // watch closes a connection whose rule came while it was being opened, between its last hook and the moment when it is among the others.

@@ -109,7 +109,7 @@ typedef struct p2p_event {
 #define P2P_E_DIAL (-14)        /* no address answered; words list each */
 #define P2P_E_NO_ADDRESS (-15)  /* no address known for the peer */
 #define P2P_E_NOT_FOUND (-16)   /* nothing by that name */
-#define P2P_E_REFUSED (-17)     /* the peer turned it away */
+#define P2P_E_REFUSED (-17)     /* the peer, or a rule of this node, turned it away */
 #define P2P_E_PROTOCOL (-18)    /* the peer speaks none of the protocols */
 #define P2P_E_RESET (-19)       /* stream reset; p2p_last_detail has the code */
 #define P2P_E_REMOTE (-20)      /* the remote handler answered with an error */
@@ -161,6 +161,7 @@ typedef struct p2p_event {
 #define P2P_EVENT_VALIDATE 41          /* as P2P_EVENT_MESSAGE, subject a topic; object: token that wants p2p_answer */
 #define P2P_EVENT_TOPIC_JOINED 42      /* subject: topic; text: peer */
 #define P2P_EVENT_TOPIC_LEFT 43        /* subject: topic; text: peer */
+#define P2P_EVENT_GATE 80              /* p2p_gate_ask; object: token that wants p2p_answer; text: peer, address, stage: "dial" (no address) or "connection"; flags */
 
 /* Event flags. */
 #define P2P_FLAG_INBOUND 1U  /* the peer opened the connection */
@@ -482,6 +483,34 @@ P2P_API int p2p_node_unlisten(p2p_handle node, const char *addresses);
 /* p2p_node_announce changes which addresses peers are told. options: announce, append, hide, as in the config's section addresses; a list that is
  * given replaces the present one, the others stay. P2P_E_CONFIG names the address at fault, and nothing changes. */
 P2P_API int p2p_node_announce(p2p_handle node, const char *options);
+
+/* ---- Gating -------------------------------------------------------------------------------------------------------------------
+ * Who may be dialled, and who may connect. A rule is a peer id, an IP address or a subnet ("10.0.0.0/8", "2001:db8::/32"). The most exact one holds:
+ * that of the peer, then that of the longest prefix of its address; where there is none, the default. Rules last as long as the node; those
+ * to begin with stand in the config's section gating. A dial that is refused ends with P2P_E_REFUSED and names the rule. */
+
+/* p2p_gate_block refuses whom the rules, one per line, name, and closes their connections. A rule takes the place of one that allows the same. All are
+ * taken, or none: P2P_E_PARSE names the malformed one. */
+P2P_API int p2p_gate_block(p2p_handle node, const char *rules);
+
+/* p2p_gate_allow lets those through whom the rules, one per line, name; else as p2p_gate_block. While a peer is allowed by name, blocked addresses get as
+ * far as the handshake, for it might be that peer. */
+P2P_API int p2p_gate_allow(p2p_handle node, const char *rules);
+
+/* p2p_gate_remove takes rules out, one per line, whether they block or allow, all or none. P2P_E_NOT_FOUND: there is none for one of them. */
+P2P_API int p2p_gate_remove(p2p_handle node, const char *rules);
+
+/* p2p_gate_default sets what becomes of those that no rule names: "allow" or "block". Present connections stay. */
+P2P_API int p2p_gate_default(p2p_handle node, const char *verdict);
+
+/* p2p_gate_list writes JSON: default, block and allow (lists of objects: rule, refused), asking, dials_refused, connections_refused. */
+P2P_API int p2p_gate_list(p2p_handle node, char **json_out);
+
+/* p2p_gate_ask asks you, by P2P_EVENT_GATE, about every dial and every inbound connection that no rule names, until the service is closed. P2P_VERDICT_ACCEPT
+ * lets it through, the others refuse it; a dial waits for you before it begins, a connection before anybody sees it. options: timeout_ms
+ * (time for a verdict, at most 10000; default 1000), default ("block", "allow": the verdict when you are late; default "block"), capacity (verdicts
+ * pending, default 256; beyond it the default holds). P2P_E_EXISTS: somebody is asked already. */
+P2P_API int p2p_gate_ask(p2p_handle node, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out);
 
 #ifdef __cplusplus
 }

@@ -37,6 +37,11 @@ static int call(const struct bad_input *c, p2p_handle config)
     if (IS("p2p_node_listen")) return p2p_node_listen(node, c->addresses, &text);
     if (IS("p2p_node_unlisten")) return p2p_node_unlisten(node, c->addresses);
     if (IS("p2p_node_announce")) return p2p_node_announce(node, c->options);
+    if (IS("p2p_gate_block")) return p2p_gate_block(node, c->rules);
+    if (IS("p2p_gate_allow")) return p2p_gate_allow(node, c->rules);
+    if (IS("p2p_gate_remove")) return p2p_gate_remove(node, c->rules);
+    if (IS("p2p_gate_default")) return p2p_gate_default(node, c->verdict);
+    if (IS("p2p_gate_ask")) return p2p_gate_ask(node, c->options, queue, 0, &handle);
     if (IS("p2p_node_new")) {
         int result = p2p_config_new(c->json, &handle);
         if (result < 0) return result;

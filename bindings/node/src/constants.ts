@@ -80,6 +80,7 @@ export const EVENT = {
   VALIDATE: 41,
   TOPIC_JOINED: 42,
   TOPIC_LEFT: 43,
+  GATE: 80,
 } as const
 
 /** P2P_FLAG_ bits by name. */

@@ -92,6 +92,13 @@ export const signatures = {
   p2p_node_listen: ['i32', 'u64', 'text', 'out'],
   p2p_node_unlisten: ['i32', 'u64', 'text'],
   p2p_node_announce: ['i32', 'u64', 'text'],
+
+  p2p_gate_block: ['i32', 'u64', 'text'],
+  p2p_gate_allow: ['i32', 'u64', 'text'],
+  p2p_gate_remove: ['i32', 'u64', 'text'],
+  p2p_gate_default: ['i32', 'u64', 'text'],
+  p2p_gate_list: ['i32', 'u64', 'out'],
+  p2p_gate_ask: ['i32', 'u64', 'text', 'u64', 'u64', 'out'],
 } as const satisfies Record<string, readonly Type[]>
 
 /** Functions of libc: two that read memory which the library made, and one for signals.ts. */

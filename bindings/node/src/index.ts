@@ -12,6 +12,16 @@ export type {
   PeerPathEvent,
   PeerUnreachableEvent,
 } from './events.js'
+export type {
+  AskOptions,
+  Doorman,
+  Gatekeeper,
+  GateInfo,
+  GateRequest,
+  GateRule,
+  GateRuleInfo,
+  Gater,
+} from './gater.js'
 export { createKey, peerIdOfKey } from './identity.js'
 export { buildInfo, configSchema, crashFile, runtimeInfo, tuneRuntime, version } from './library.js'
 export { type LogLevel, type LogRecord, setLogLevel, setLogListener } from './log.js'

@@ -5,6 +5,7 @@ import { type CallOptions, call } from './call.js'
 import { ClosedError } from './errors.js'
 import { EventFlow, type NodeEvent, type NodeEvents, nodeEventOf } from './events.js'
 import type { Native } from './ffi.js'
+import { Gater } from './gater.js'
 import { check, type Handle, listOf, optionsOf, takeHandle, takeLines, takeText, textOf } from './memory.js'
 import { type AddressRules, configOf, type NodeOptions } from './options.js'
 import { type PublishOptions, type SubscribeOptions, type Subscription, Topic, type TopicOptions } from './pubsub.js'
@@ -65,6 +66,8 @@ export interface PeerInfo {
 export class Node extends EventEmitter<NodeEvents> {
   /** Who this node is. */
   readonly id: string
+  /** Who may be dialled, and who may connect. */
+  readonly gater: Gater
   readonly #queue: Queue
   readonly #handle: Handle
   readonly #tag: number
@@ -82,6 +85,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.#queue = queue
     this.#handle = handle
     this.#tag = tag
+    this.gater = new Gater(queue, handle)
     this.id = takeText((lib, out) => lib.p2p_node_id(handle, out))
   }
 
@@ -321,6 +325,7 @@ export class Node extends EventEmitter<NodeEvents> {
 
   async #close(): Promise<void> {
     for (const service of [...this.#services.values(), ...this.#requests.values()]) service.abandon()
+    this.gater.abandon()
     for (const topic of [...this.#topics.values()]) topic.close()
     for (const stream of [...this.#streams]) stream.destroy()
     const { lib } = this.#queue

@@ -64,6 +64,13 @@ export interface NodeOptions {
     memory_bytes?: number | undefined
     file_descriptors?: number | undefined
   }
+  /** Who may be dialled and who may connect: peer ids, IP addresses and subnets. */
+  gating?: {
+    block?: readonly string[] | undefined
+    allow?: readonly string[] | undefined
+    /** What becomes of those that no rule names. Default: 'allow'. */
+    default?: 'allow' | 'block' | undefined
+  }
   /** When and how far the number of connections is trimmed. */
   connections?: { low?: number | undefined; high?: number | undefined; grace_ms?: number | undefined }
   /** How peers are dialled. */

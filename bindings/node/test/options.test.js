@@ -29,6 +29,7 @@ const types = {
   topic: ['pubsub', 'TopicOptions'],
   subscription: ['pubsub', 'SubscribeOptions'],
   announce: ['options', 'AddressRules'],
+  gate_ask: ['gater', 'AskOptions'],
   dht_put: ['dht', 'DHTPutOptions'],
   dht_get: ['dht', 'DHTGetOptions'],
   dht_search: ['dht', 'DHTSearchOptions'],

@@ -72,6 +72,7 @@ _WHERE = {
         "PeerUnreachable",
         "TopicEvents",
     ),
+    "gater": ("GateRequest", "Gatekeeper", "Gater"),
     "node": ("Node", "Service"),
     "peer": ("Connection", "Multiaddr", "PeerId", "PeerInfo", "PrivateKey"),
     "pubsub": ("Message", "Subscription", "Topic", "Verdict"),
@@ -79,10 +80,10 @@ _WHERE = {
     "stream": ("Stream",),
 }
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
-_MODULES = ("config", "errors", "events", "log", "node", "peer", "pubsub", "request", "stream", "sync")
+_MODULES = ("config", "errors", "events", "gater", "log", "node", "peer", "pubsub", "request", "stream", "sync")
 
 if TYPE_CHECKING:
-    from . import config, errors, events, log, node, peer, pubsub, request, stream, sync
+    from . import config, errors, events, gater, log, node, peer, pubsub, request, stream, sync
     from .config import Options, schema
     from .errors import (
         AlreadyExists,
@@ -135,6 +136,7 @@ if TYPE_CHECKING:
         PeerUnreachable,
         TopicEvents,
     )
+    from .gater import Gatekeeper, Gater, GateRequest
     from .node import Node, Service
     from .peer import Connection, Multiaddr, PeerId, PeerInfo, PrivateKey
     from .pubsub import Message, Subscription, Topic, Verdict
@@ -155,6 +157,9 @@ __all__ = [
     "Event",
     "Events",
     "ForkedProcessError",
+    "GateRequest",
+    "Gatekeeper",
+    "Gater",
     "InternalError",
     "InvalidArgument",
     "LibraryError",
@@ -207,6 +212,7 @@ __all__ = [
     "config",
     "errors",
     "events",
+    "gater",
     "log",
     "node",
     "peer",

@@ -79,6 +79,7 @@ EVENT_MESSAGE = 40
 EVENT_VALIDATE = 41
 EVENT_TOPIC_JOINED = 42
 EVENT_TOPIC_LEFT = 43
+EVENT_GATE = 80
 
 FLAG_INBOUND = 1
 FLAG_RELAYED = 2
@@ -210,5 +211,12 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "p2p_node_listen": (c_int, (_handle, _text, _text_out)),
     "p2p_node_unlisten": (c_int, (_handle, _text)),
     "p2p_node_announce": (c_int, (_handle, _text)),
+    # Gating
+    "p2p_gate_block": (c_int, (_handle, _text)),
+    "p2p_gate_allow": (c_int, (_handle, _text)),
+    "p2p_gate_remove": (c_int, (_handle, _text)),
+    "p2p_gate_default": (c_int, (_handle, _text)),
+    "p2p_gate_list": (c_int, (_handle, _text_out)),
+    "p2p_gate_ask": (c_int, (_handle, _text, _handle, c_uint64, _handle_out)),
 }
 """Every function of the header: name to (result, parameters)."""

@@ -237,7 +237,7 @@ class Pump:
 
     def _stray(self, type_: int, status: int, subject: int, object_: int, value: int, flags: int, text: bytes, data: bytes) -> None:
         # An event that was under way when its consumer went. What it carries must be ended, or the peer waits for it.
-        if type_ == _abi.EVENT_VALIDATE:
+        if type_ in (_abi.EVENT_VALIDATE, _abi.EVENT_GATE):
             self.lib.p2p_answer(object_, _abi.VERDICT_IGNORE)
         elif type_ in (_abi.EVENT_STREAM, _abi.EVENT_REQUEST, _abi.EVENT_DONE) and object_:
             self.lib.p2p_close(object_)

@@ -16,6 +16,7 @@ __all__ = [
     "DHTOptions",
     "DialOptions",
     "EventsOptions",
+    "GatingOptions",
     "IdentifyOptions",
     "IdentityOptions",
     "KeepOptions",
@@ -73,6 +74,12 @@ class LimitsOptions(TypedDict, total=False):
     connections_per_ip: int
     memory_bytes: int
     file_descriptors: int
+
+
+class GatingOptions(TypedDict, total=False):
+    block: List[str]
+    allow: List[str]
+    default: str
 
 
 class ConnectionsOptions(TypedDict, total=False):
@@ -163,6 +170,7 @@ class Options(TypedDict, total=False):
     yamux: YamuxOptions
     private_network: PrivateNetworkOptions
     limits: LimitsOptions
+    gating: GatingOptions
     connections: ConnectionsOptions
     dial: DialOptions
     mdns: MDNSOptions

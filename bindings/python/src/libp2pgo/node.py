@@ -22,6 +22,7 @@ from .config import (
     DialOptions,
     Document,
     EventsOptions,
+    GatingOptions,
     IdentifyOptions,
     Identity,
     KeepOptions,
@@ -37,6 +38,7 @@ from .config import (
 from .errors import NodeClosed, NotFound, StateError
 from .events import CAPACITY, EventHub, Events
 from .events import Event as AnyEvent
+from .gater import Gater
 from .peer import Addresses, Multiaddr, PeerId, PeerInfo, address_lines, peer_info
 from .pubsub import BLOCK, Subscription, Topic, Validator
 from .request import RequestServer, RequestStream, ask, open_exchange
@@ -116,6 +118,7 @@ class Node:
         security: Sequence[str] | None = None,
         yamux: YamuxOptions | None = None,
         limits: LimitsOptions | None = None,
+        gating: GatingOptions | None = None,
         connections: ConnectionsOptions | None = None,
         dial: DialOptions | None = None,
         keep: KeepOptions | None = None,
@@ -139,6 +142,7 @@ class Node:
             "security": security,
             "yamux": yamux,
             "limits": limits,
+            "gating": gating,
             "connections": connections,
             "dial": dial,
             "keep": keep,
@@ -150,6 +154,8 @@ class Node:
         }
         self._document = Document(config, given)
         self._core = Core()
+        self.gater = Gater(self._core)
+        """Who may be dialled, and who may connect."""
 
     # Life.
 

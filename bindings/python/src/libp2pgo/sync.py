@@ -266,6 +266,7 @@ class Node:
         self._node = _Node(**options)
         self._core = self._node._core
         self._core.here = self._here
+        self.gater = self._node.gater
         self._blocking: BlockingPump | None = None
 
     def _here(self) -> BlockingPump:
