@@ -35,6 +35,7 @@ func go_node_new(configID, queue C.p2p_handle, tag C.uint64_t, out *C.p2p_handle
 	code = run(processHandle, wait, func(ctx context.Context) (outcome, error) {
 		n, err := core.New(ctx, cfg, nodeInbox(src))
 		if err == nil {
+			measureHandles(h, n)
 			err = h.open(n, func() {
 				src.stop()
 				n.Close()

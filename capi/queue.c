@@ -20,6 +20,7 @@ static pthread_mutex_t table_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct queue *table[BUCKETS];  /* guarded by table_mutex */
 static uint64_t next_id = FIRST_ID;   /* guarded by table_mutex */
 static int64_t live;                  /* guarded by table_mutex */
+static int64_t pushed_before;         /* guarded by table_mutex; into queues that are closed */
 
 static struct queue **table_slot(p2p_handle handle)
 {
@@ -81,6 +82,27 @@ int64_t queue_live(void)
     return n;
 }
 
+void queue_sums(struct queue_sums *sums)
+{
+    struct queue *q;
+    size_t i;
+
+    *sums = (struct queue_sums){0};
+    pthread_mutex_lock(&table_mutex);
+    sums->queues = live;
+    sums->pushed = pushed_before;
+    for (i = 0; i < BUCKETS; i++)
+        for (q = table[i]; q; q = q->chain) {
+            pthread_mutex_lock(&q->mutex);
+            sums->events += q->events;
+            sums->bytes += (int64_t)q->bytes;
+            sums->pushed += q->pushed;
+            sums->waiting += q->waiting;
+            pthread_mutex_unlock(&q->mutex);
+        }
+    pthread_mutex_unlock(&table_mutex);
+}
+
 /* An event that nobody will fetch may carry the only copy of a handle. */
 static p2p_handle carried(const p2p_event *e)
 {
@@ -100,6 +122,9 @@ int queue_close(p2p_handle handle, p2p_handle **orphans, size_t *orphans_len)
     if ((q = *slot) != NULL) {
         *slot = q->chain;
         live--;
+        pthread_mutex_lock(&q->mutex);
+        pushed_before += q->pushed;
+        pthread_mutex_unlock(&q->mutex);
     }
     was = handle >> 4 >= FIRST_ID && handle >> 4 < next_id;
     pthread_mutex_unlock(&table_mutex);

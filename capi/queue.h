@@ -22,6 +22,12 @@ int queue_close(p2p_handle handle, p2p_handle **orphans, size_t *orphans_len);
 int64_t queue_live(void);
 int queue_info(p2p_handle handle, char **json_out);
 
+/* What all queues of the process hold, and what ever went into one. */
+struct queue_sums {
+    int64_t queues, events, bytes, pushed, waiting;
+};
+void queue_sums(struct queue_sums *sums);
+
 /* event_new returns a record with room for text and data, NULL without memory. event_data is where the data goes, before the push. */
 struct event *event_new(const p2p_event *fields, const char *text, size_t text_len, size_t data_len);
 uint8_t *event_data(struct event *e);

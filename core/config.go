@@ -32,6 +32,7 @@ type Config struct {
 	Identify       IdentifyConfig       `json:"identify" doc:"what the node tells its peers about itself"`
 	Events         EventsConfig         `json:"events" doc:"the node's own events"`
 	Stream         StreamConfig         `json:"stream" doc:"streams"`
+	Metrics        MetricsConfig        `json:"metrics" doc:"what the node counts of its traffic"`
 
 	identityKey []byte          // secret: protobuf form
 	networkKey  []byte          // secret: 32 bytes
@@ -168,6 +169,7 @@ func DefaultConfig() *Config {
 		Identify: IdentifyConfig{Agent: "libp2pgo"},
 		Events:   EventsConfig{Capacity: 1024},
 		Stream:   StreamConfig{WriteBuffer: 1 << 20},
+		Metrics:  MetricsConfig{Bandwidth: true, Peers: 100, Protocols: 100},
 		given:    map[string]bool{},
 	}
 }

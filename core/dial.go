@@ -7,10 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"time"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
@@ -188,6 +185,7 @@ func isSecurityFailure(err error, private bool) bool {
 
 // dialTracer hears of every address that failed, while a dial is under way. It is the swarm's metrics tracer, the only place that tells.
 type dialTracer struct {
+	*dialNumbers
 	mu      sync.Mutex
 	watches map[*dialWatch]struct{} // guarded by mu
 }
@@ -200,7 +198,9 @@ type dialWatch struct {
 // maxWatched bounds what one watch collects.
 const maxWatched = 1024
 
-func newDialTracer() *dialTracer { return &dialTracer{watches: map[*dialWatch]struct{}{}} }
+func newDialTracer(numbers *dialNumbers) *dialTracer {
+	return &dialTracer{dialNumbers: numbers, watches: map[*dialWatch]struct{}{}}
+}
 
 func (t *dialTracer) watch() *dialWatch {
 	w := &dialWatch{failed: map[string]error{}}
@@ -227,6 +227,7 @@ func (t *dialTracer) failures(w *dialWatch) map[string]error {
 }
 
 func (t *dialTracer) FailedDialing(addr ma.Multiaddr, err, _ error) {
+	t.dialNumbers.failed.add(transportName(addr), dialFailure(err))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for w := range t.watches {
@@ -235,12 +236,3 @@ func (t *dialTracer) FailedDialing(addr ma.Multiaddr, err, _ error) {
 		}
 	}
 }
-
-func (*dialTracer) OpenedConnection(network.Direction, crypto.PubKey, network.ConnectionState, ma.Multiaddr) {
-}
-func (*dialTracer) ClosedConnection(network.Direction, time.Duration, network.ConnectionState, ma.Multiaddr) {
-}
-func (*dialTracer) CompletedHandshake(time.Duration, network.ConnectionState, ma.Multiaddr)   {}
-func (*dialTracer) DialCompleted(bool, int, time.Duration)                                    {}
-func (*dialTracer) DialRankingDelay(time.Duration)                                            {}
-func (*dialTracer) UpdatedBlackHoleSuccessCounter(string, swarm.BlackHoleState, int, float64) {}

@@ -33,7 +33,7 @@ import (
 )
 
 // newHost builds the go-libp2p host of a node, which does not listen yet. What it made is closed again if it fails.
-func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.MetricsTracer, told *advertised, gate *gate) (h host.Host, err error) {
+func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.MetricsTracer, told *advertised, gate *gate, numbers *numbers) (h host.Host, err error) {
 	defer Recovered("start the host", &err)
 	tlsConfig, err := webSocketTLS(&c.WebSocket)
 	if err != nil {
@@ -47,7 +47,7 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.Metr
 			}
 		}
 	}()
-	resources, err := newResourceManager(&c.Limits)
+	resources, err := newResourceManager(&c.Limits, &numbers.refusals)
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +74,9 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.Metr
 		libp2p.WithFxOption(fx.Decorate(func() event.Bus { return eventbus.NewBus() })),
 		libp2p.WithDialTimeout(dialTimeout),
 		libp2p.SwarmOpts(swarm.WithDialTimeoutLocal(dialTimeout), swarm.WithMetricsTracer(tracer)),
+	}
+	if c.Metrics.Bandwidth {
+		options = append(options, libp2p.BandwidthReporter(&numbers.bandwidth))
 	}
 	if c.Connections.High > 0 {
 		manager, err := connmgr.NewConnManager(c.Connections.Low, c.Connections.High,

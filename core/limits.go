@@ -57,7 +57,7 @@ func presetLimits(preset string) limits {
 }
 
 // newResourceManager builds the resource manager that c asks for.
-func newResourceManager(c *LimitsConfig) (network.ResourceManager, error) {
+func newResourceManager(c *LimitsConfig, refused *refusals) (network.ResourceManager, error) {
 	unlimited := c.Preset == "unlimited"
 	l := presetLimits(c.Preset)
 	base := rcmgr.InfiniteLimits
@@ -117,7 +117,7 @@ func newResourceManager(c *LimitsConfig) (network.ResourceManager, error) {
 		partial.System.Memory = memory
 	}
 
-	options := []rcmgr.Option{rcmgr.WithMetricsDisabled()}
+	options := []rcmgr.Option{rcmgr.WithMetricsDisabled(), rcmgr.WithMetrics(refused)}
 	if unlimited && c.ConnectionsIP == 0 {
 		options = append(options, rcmgr.WithLimitPerSubnet([]rcmgr.ConnLimitPerSubnet{}, []rcmgr.ConnLimitPerSubnet{}), rcmgr.WithConnRateLimiters(&rate.Limiter{}))
 	} else {

@@ -27,25 +27,73 @@ type LogRecord struct {
 // levelOff is above every level that is logged.
 const levelOff = slog.Level(math.MaxInt32)
 
-// logs is the one pipeline of the process: go-libp2p, pubsub and this package log into it, and it goes to the sink or nowhere. Levels are
-// kept here because upstream's own table of subsystems is not safe to read while loggers are made.
+// logs is the one pipeline of the process: go-libp2p, pubsub, the DHT and this package log into it, and it goes to the outlets or nowhere. Levels
+// are kept here because upstream's own table of subsystems is not safe to read while loggers are made.
 var logs = struct {
-	sink   atomic.Pointer[func(LogRecord)]
-	lowest atomic.Int64 // the lowest of all levels, so that a log call that nobody hears costs one load
+	outlets   atomic.Pointer[[]func(LogRecord)] // nil: none
+	lowest    atomic.Int64                      // the lowest of all levels, so that a log call that nobody hears costs one load
+	delivered atomic.Uint64
+	dropped   atomic.Uint64
+	changing  sync.Mutex // held while a level is set
 
 	mu     sync.RWMutex
-	all    slog.Level            // guarded by mu
-	levels map[string]slog.Level // guarded by mu
+	all    slog.Level                // guarded by mu
+	levels map[string]slog.Level     // guarded by mu
+	set    [outlets]*func(LogRecord) // guarded by mu; what outlets is made of
 }{all: levelOff, levels: map[string]slog.Level{}}
+
+// The outlets of the log. Each gets all records.
+const (
+	outletSink = iota
+	outletInbox
+	outletFD
+	outletFile
+	outlets
+)
+
+// setOutlet has an outlet's records go to fn; nil: nowhere. end takes it back, unless another one has taken its place.
+func setOutlet(which int, fn func(LogRecord)) (end func()) {
+	var own *func(LogRecord)
+	if fn != nil {
+		own = &fn
+	}
+	change := func(from, to *func(LogRecord), always bool) {
+		logs.mu.Lock()
+		defer logs.mu.Unlock()
+		if !always && logs.set[which] != from {
+			return
+		}
+		logs.set[which] = to
+		var open []func(LogRecord)
+		for _, outlet := range logs.set {
+			if outlet != nil {
+				open = append(open, *outlet)
+			}
+		}
+		if open == nil {
+			logs.outlets.Store(nil)
+		} else {
+			logs.outlets.Store(&open)
+		}
+	}
+	change(nil, own, true)
+	return func() { change(own, nil, false) }
+}
+
+// LogCounts returns how many log records of the process were handed over to an inbox, descriptor or file, and how many of them were lost because
+// it did not take them in time.
+func LogCounts() (delivered, dropped uint64) { return logs.delivered.Load(), logs.dropped.Load() }
 
 // logger is this package's own.
 var logger = newLogger("p2pgo")
 
 func init() {
 	logs.lowest.Store(int64(levelOff))
-	// Both must come before anything else logs: without the first go-libp2p writes to stderr, without the second quic-go does, when the
-	// kernel grants a smaller receive buffer than it asked for.
+	// These must come before anything else logs: without them go-libp2p writes to stderr, so does the DHT, and so does quic-go, when the kernel
+	// grants a smaller receive buffer than it asked for.
 	gologshim.SetDefaultHandler(logHandler{})
+	captureZap()
+	captureCanonical()
 	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 }
 
@@ -74,6 +122,14 @@ func SetLogLevel(subsystem, level string) error {
 	if subsystem == "" {
 		return Errorf(ErrInvalid, "the subsystem is empty; * is all of them")
 	}
+	logs.changing.Lock()
+	defer logs.changing.Unlock()
+	changeLevel(subsystem, l)
+	captureZap()
+	return nil
+}
+
+func changeLevel(subsystem string, l slog.Level) {
 	logs.mu.Lock()
 	defer logs.mu.Unlock()
 	if subsystem == "*" {
@@ -87,27 +143,38 @@ func SetLogLevel(subsystem, level string) error {
 		lowest = min(lowest, other)
 	}
 	logs.lowest.Store(int64(lowest))
-	return nil
 }
 
-// SetLogSink sends log records to sink, or nowhere if it is nil. sink is called from any goroutine, several at a time, and must not block:
-// the goroutine that logs waits for it.
-func SetLogSink(sink func(LogRecord)) {
-	if sink == nil {
-		logs.sink.Store(nil)
-		return
-	}
-	logs.sink.Store(&sink)
-}
+// SetLogSink sends log records to sink too; nil ends it. sink is called from any goroutine, several at a time, and must not block: the goroutine
+// that logs waits for it.
+func SetLogSink(sink func(LogRecord)) { setOutlet(outletSink, sink) }
 
-// SetLogInbox is SetLogSink with an inbox for which capacity records may wait; then the oldest are dropped and announced. end takes it back
-// and waits until the inbox is no longer called. The newest sink or inbox takes the place of the one before.
+// SetLogInbox is SetLogSink for an inbox for which capacity records may wait; then the oldest are dropped and announced. end takes it back
+// and waits until the inbox is no longer called. The newest inbox takes the place of the one before.
 func SetLogInbox(capacity int, inbox Inbox[LogRecord]) (end func()) {
+	return openOutlet(outletInbox, capacity, inbox, 0)
+}
+
+// openOutlet puts a mailbox before an outlet. end waits at most patience for what is in it to be taken.
+func openOutlet(which, capacity int, inbox Inbox[LogRecord], patience time.Duration) (end func()) {
+	deliver, dropped := inbox.Deliver, inbox.Dropped
+	inbox.Deliver = func(r LogRecord) {
+		logs.delivered.Add(1)
+		deliver(r)
+	}
+	inbox.Dropped = func(n uint64) {
+		logs.dropped.Add(n)
+		if dropped != nil {
+			dropped(n)
+		}
+	}
 	m := newMailbox("log", inbox, DropOldest, capacity, 0, nil)
-	sink := func(r LogRecord) { m.put(context.Background(), r, 0) } // DropOldest does not wait
-	logs.sink.Store(&sink)
+	remove := setOutlet(which, func(r LogRecord) { m.put(context.Background(), r, 0) }) // DropOldest does not wait
 	return func() {
-		logs.sink.CompareAndSwap(&sink, nil)
+		remove()
+		for until := time.Now().Add(patience); m.stats().Waiting > 0 && time.Now().Before(until); {
+			time.Sleep(time.Millisecond)
+		}
 		m.close(nil)
 	}
 }
@@ -128,6 +195,11 @@ func (standardLog) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
+// standardLoggerOf makes a logger of the standard library's kind for a subsystem, for those who take no other.
+func standardLoggerOf(subsystem string) *log.Logger {
+	return slog.NewLogLogger(logHandler{subsystem: subsystem}, slog.LevelWarn)
+}
+
 // logHandler feeds slog records into logs.
 type logHandler struct {
 	subsystem string
@@ -136,13 +208,36 @@ type logHandler struct {
 }
 
 func (h logHandler) Enabled(_ context.Context, level slog.Level) bool {
-	if int64(level) < logs.lowest.Load() || logs.sink.Load() == nil {
+	if !anyoneHears(level) {
 		return false
 	}
 	if h.subsystem == "" {
 		return true // decided in Handle, where the record may name its subsystem
 	}
 	return level >= levelOf(h.subsystem)
+}
+
+// anyoneHears is false where a record of a level goes nowhere in any case; it costs two loads.
+func anyoneHears(level slog.Level) bool {
+	return int64(level) >= logs.lowest.Load() && logs.outlets.Load() != nil
+}
+
+// hand passes a record on to every outlet.
+func hand(r LogRecord) (err error) {
+	open := logs.outlets.Load()
+	if open == nil {
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil { // no log record: it would come here again
+			panicCount.Add(1)
+			err = Errorf(ErrInternal, "log outlet: panic: %v", p)
+		}
+	}()
+	for _, outlet := range *open {
+		outlet(r)
+	}
+	return nil
 }
 
 func levelOf(subsystem string) slog.Level {
@@ -154,17 +249,7 @@ func levelOf(subsystem string) slog.Level {
 	return logs.all
 }
 
-func (h logHandler) Handle(_ context.Context, r slog.Record) (err error) {
-	sink := logs.sink.Load()
-	if sink == nil {
-		return nil
-	}
-	defer func() {
-		if p := recover(); p != nil { // no log record: it would come here again
-			panicCount.Add(1)
-			err = Errorf(ErrInternal, "log sink: panic: %v", p)
-		}
-	}()
+func (h logHandler) Handle(_ context.Context, r slog.Record) error {
 	attrs := append([]string(nil), h.attrs...)
 	r.Attrs(func(a slog.Attr) bool {
 		if h.group == "" && a.Key == "logger" {
@@ -177,8 +262,7 @@ func (h logHandler) Handle(_ context.Context, r slog.Record) (err error) {
 	if r.Level < levelOf(h.subsystem) {
 		return nil
 	}
-	(*sink)(LogRecord{r.Time, r.Level, h.subsystem, oneLine(r.Message), attrs})
-	return nil
+	return hand(LogRecord{r.Time, r.Level, h.subsystem, oneLine(r.Message), attrs})
 }
 
 func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {

@@ -10,6 +10,11 @@ import (
 	"sync"
 	"testing"
 
+	golog "github.com/ipfs/go-log/v2"
+	"github.com/libp2p/go-libp2p/gologshim"
+	"github.com/libp2p/go-libp2p/p2p/canonicallog"
+	ma "github.com/multiformats/go-multiaddr"
+
 	"github.com/libp2pgo/libp2pgo/core"
 )
 
@@ -78,9 +83,43 @@ func TestStandardLogIsCaptured(t *testing.T) {
 	}
 }
 
+// The loggers of the stack below are of four makes; each comes out at the one place, under its subsystem and at the level that this has.
+func TestEveryFamilyIsHeard(t *testing.T) {
+	families := map[string]func(words string){
+		"swarm2": func(words string) { gologshim.Logger("swarm2").Debug(words, "key", "value") },
+		"dht":    func(words string) { golog.Logger("dht").Debugw(words, "key", "value") },
+		"canonical-log": func(words string) {
+			address, _ := ma.NewMultiaddr("/ip4/192.0.2.1/tcp/1")
+			canonicallog.LogMisbehavingPeer("", address, "key=value", nil, words)
+		},
+		"std": func(words string) { log.Print(words, " key=value") },
+	}
+	defer log.SetFlags(log.Flags())
+	defer log.SetOutput(log.Writer())
+	core.CaptureStandardLog()
+	logged := captureLog(t, "off")
+	families["made-later"] = func(words string) { golog.Logger("made-later").Errorw(words, "key", "value") }
+	for subsystem, say := range families {
+		say("unheard")
+		core.SetLogLevel(subsystem, "debug")
+		say("heard by " + subsystem)
+		core.SetLogLevel(subsystem, "off")
+		say("unheard")
+		if text := logged(); !strings.Contains(text, " "+subsystem) || !strings.Contains(text, "heard by "+subsystem) || !strings.Contains(text, "key=value") {
+			t.Errorf("%s: %q", subsystem, text)
+		}
+	}
+	if text := logged(); strings.Contains(text, "unheard") {
+		t.Errorf("%q", text)
+	}
+}
+
 // A process with nodes in it, and failures, writes nothing to stdout or stderr.
 func TestNothingIsPrinted(t *testing.T) {
 	if os.Getenv("LIBP2PGO_TEST_SILENT") != "" { // a child of the test
+		address, _ := ma.NewMultiaddr("/ip4/192.0.2.1/tcp/1")
+		canonicallog.LogMisbehavingPeer("", address, "test", nil, "words")
+		golog.Logger("a new one").Error("words")
 		a := start(t, "listen", "/ip4/127.0.0.1/udp/0/quic-v1\n/ip4/127.0.0.1/tcp/0\n/ip4/127.0.0.1/udp/0/webrtc-direct\n/ip4/127.0.0.1/udp/0/quic-v1/webtransport")
 		for _, address := range a.Addresses() {
 			b := start(t, "listen", "[]")

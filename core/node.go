@@ -36,6 +36,7 @@ type Node struct {
 
 	advertised *advertised
 	gate       *gate
+	numbers    numbers
 	listening  sync.Mutex // held while addresses are bound or released
 
 	mu      sync.Mutex
@@ -76,7 +77,8 @@ func New(ctx context.Context, cfg *Config, inbox Inbox[Event]) (*Node, error) {
 		return nil, ctxError(ctx, "start the node")
 	}
 
-	n := &Node{cfg: cfg, done: make(chan struct{}), dials: newDialTracer(), since: time.Now()}
+	n := &Node{cfg: cfg, done: make(chan struct{}), since: time.Now()}
+	n.dials = newDialTracer(&n.numbers.dials)
 	if n.advertised, err = newAdvertised(cfg.Addresses); err != nil {
 		return nil, err
 	}
@@ -84,7 +86,7 @@ func New(ctx context.Context, cfg *Config, inbox Inbox[Event]) (*Node, error) {
 		return nil, err
 	}
 	n.gate.node = n
-	n.host, err = newHost(cfg, key, networkKey, n.dials, n.advertised, n.gate)
+	n.host, err = newHost(cfg, key, networkKey, n.dials, n.advertised, n.gate, &n.numbers)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +105,7 @@ func New(ctx context.Context, cfg *Config, inbox Inbox[Event]) (*Node, error) {
 
 // start does what may fail after the host is there.
 func (n *Node) start(ctx context.Context, addresses []listenAddress, taken map[string]error) error {
+	n.startNumbers()
 	if err := n.watchAddresses(); err != nil {
 		return err
 	}

@@ -64,14 +64,15 @@ func (t *Topic) Subscribe(o SubscribeOptions, inbox Inbox[*Message]) (*Subscript
 	}
 	t.subscribing.Lock()
 	defer t.subscribing.Unlock()
+	s.box = newMailbox("subscription", inbox, policy, capacity, bytes, nil)
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
+		s.box.close(nil)
 		return nil, Errorf(ErrClosed, "topic %s was left", quoteShort(t.name))
 	}
 	t.subs[s] = struct{}{}
 	t.mu.Unlock()
-	s.box = newMailbox("subscription", inbox, policy, capacity, bytes, nil)
 	// The filter runs in the pubsub loop, for each message, before upstream's own channel, which would lose what does not fit without saying
 	// where. It takes the message itself and leaves nothing for the channel.
 	var err error
@@ -129,8 +130,11 @@ func (s *Subscription) Close() {
 		s.sub.Cancel()
 	}
 	s.box.close(nil)
+	b := s.box.stats()
 	s.t.mu.Lock()
 	delete(s.t.subs, s)
+	s.t.ended.Delivered += b.Delivered
+	s.t.ended.Dropped += b.Dropped
 	s.t.mu.Unlock()
 	close(s.done)
 }

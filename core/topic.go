@@ -71,6 +71,7 @@ type Topic struct {
 	closed  bool                       // guarded by mu
 	done    chan struct{}              // closed when Close is through
 	subs    map[*Subscription]struct{} // guarded by mu
+	ended   mailboxStats               // guarded by mu; what went through the subscriptions that are closed
 	present map[peer.ID]struct{}       // guarded by mu; peers that subscribe
 	changed chan struct{}              // guarded by mu; closed when present grows
 	watch   sync.WaitGroup

@@ -130,7 +130,7 @@ typedef struct p2p_event {
 #define P2P_KIND_QUEUE 1
 #define P2P_KIND_CONFIG 2
 #define P2P_KIND_NODE 3
-#define P2P_KIND_SERVICE 4      /* p2p_stream_serve, p2p_request_serve */
+#define P2P_KIND_SERVICE 4      /* p2p_stream_serve, p2p_request_serve, p2p_metrics_serve, p2p_perf_serve */
 #define P2P_KIND_STREAM 5
 #define P2P_KIND_EXCHANGE 6     /* p2p_request_open */
 #define P2P_KIND_REQUEST 7      /* an inbound request */
@@ -511,6 +511,32 @@ P2P_API int p2p_gate_list(p2p_handle node, char **json_out);
  * (time for a verdict, at most 10000; default 1000), default ("block", "allow": the verdict when you are late; default "block"), capacity (verdicts
  * pending, default 256; beyond it the default holds). P2P_E_EXISTS: somebody is asked already. */
 P2P_API int p2p_gate_ask(p2p_handle node, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out);
+/* ---- Numbers ------------------------------------------------------------------------------------------------------------------
+ * What a node has and what it did, each number its own: other nodes of the process do not show. docs/numbers.md lists them all. */
+
+/* p2p_metrics writes the node's numbers of this moment. format: "prometheus" (or NULL), the text that Prometheus scrapes, or "json". Names begin with
+ * libp2pgo_; those that begin with go_ and process_ are of the process. Costs no network. */
+P2P_API int p2p_metrics(p2p_handle node, const char *format, char **text_out);
+
+/* p2p_metrics_serve serves them over HTTP until closed: /metrics and /metrics.json. address: host:port; NULL or without a host: this machine alone; port 0:
+ * a free one, which p2p_info of the service tells as address. They name peers: think before you show them to others. options: max_connections
+ * (default 16). P2P_E_LISTEN: the address is in use, or cannot be bound. P2P_E_PARSE: malformed. */
+P2P_API int p2p_metrics_serve(p2p_handle node, const char *address, const char *options, p2p_handle *service_out);
+
+/* p2p_bandwidth_info writes JSON: total, peers and protocols, each with in, out (bytes of streams) and rate_in, rate_out (bytes per second, smoothed),
+ * those with the most first. P2P_E_STATE: the node has metrics.bandwidth off. */
+P2P_API int p2p_bandwidth_info(p2p_handle node, char **json_out);
+
+/* p2p_perf_serve answers runs of the perf protocol (/perf/1.0.0; libp2p/specs, perf) until closed: it swallows and sends bytes for whoever asks. options:
+ * max_bytes (in each direction of a run, default 16 GiB), max_streams (runs at a time, default 16), timeout_ms (of a run, default 300000).
+ * P2P_E_EXISTS: the node serves it already. */
+P2P_API int p2p_perf_serve(p2p_handle node, const char *options, p2p_handle *service_out);
+
+/* p2p_perf_run sends upload_bytes to a peer that serves perf, fetches download_bytes, and writes, or completes with as text, JSON: upload_ms, download_ms,
+ * upload_bytes_per_second and more. options: allow_limited. Errors as for p2p_stream_open. P2P_E_PROTOCOL: the peer does not serve it. P2P_E_RESET: it will
+ * not transfer so much, or has too many runs. */
+P2P_API int p2p_perf_run(p2p_handle node, const char *peer, int64_t upload_bytes, int64_t download_bytes, const char *options, char **json_out,
+                         const p2p_call *call);
 
 #ifdef __cplusplus
 }

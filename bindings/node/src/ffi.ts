@@ -99,6 +99,12 @@ export const signatures = {
   p2p_gate_default: ['i32', 'u64', 'text'],
   p2p_gate_list: ['i32', 'u64', 'out'],
   p2p_gate_ask: ['i32', 'u64', 'text', 'u64', 'u64', 'out'],
+
+  p2p_metrics: ['i32', 'u64', 'text', 'out'],
+  p2p_metrics_serve: ['i32', 'u64', 'text', 'text', 'out'],
+  p2p_bandwidth_info: ['i32', 'u64', 'out'],
+  p2p_perf_serve: ['i32', 'u64', 'text', 'out'],
+  p2p_perf_run: ['i32', 'u64', 'text', 'i64', 'i64', 'text', 'out', 'bytes'],
 } as const satisfies Record<string, readonly Type[]>
 
 /** Functions of libc: two that read memory which the library made, and one for signals.ts. */

@@ -218,5 +218,11 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "p2p_gate_default": (c_int, (_handle, _text)),
     "p2p_gate_list": (c_int, (_handle, _text_out)),
     "p2p_gate_ask": (c_int, (_handle, _text, _handle, c_uint64, _handle_out)),
+    # Numbers
+    "p2p_metrics": (c_int, (_handle, _text, _text_out)),
+    "p2p_metrics_serve": (c_int, (_handle, _text, _text, _handle_out)),
+    "p2p_bandwidth_info": (c_int, (_handle, _text_out)),
+    "p2p_perf_serve": (c_int, (_handle, _text, _handle_out)),
+    "p2p_perf_run": (c_int, (_handle, _text, c_int64, c_int64, _text, _text_out, _call)),
 }
 """Every function of the header: name to (result, parameters)."""
