@@ -228,3 +228,59 @@ func TestInfoPageHasEveryKey(t *testing.T) {
 		}
 	}
 }
+
+// The list in docs/numbers.md is that of the metrics: go test ./core -run NumbersPage -update
+func TestNumbersPageListsEveryMetric(t *testing.T) {
+	const page, head = "../docs/numbers.md", "| metric | labels | |\n|---|---|---|\n"
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, after, ok := strings.Cut(string(text), head)
+	if !ok {
+		t.Fatalf("%s has no list", page)
+	}
+	_, rest, _ := strings.Cut(after, "\n\n")
+	a, b := start(t), start(t)
+	connect(t, a, b)
+	topic, err := a.Join("t", core.TopicOptions{}, core.Inbox[core.TopicEvent]{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer topic.Close()
+	var want strings.Builder
+	for _, f := range a.Metrics().Families() {
+		labels := metricLabels[f.Name]
+		if labels == "" {
+			labels = strings.Join(f.Labels(), ", ")
+		}
+		fmt.Fprintf(&want, "| `%s` | %s | %s |\n", f.Name, labels, f.Help)
+	}
+	for _, line := range strings.SplitAfter(after, "\n") { // those that the library adds to what this package has
+		if strings.Contains(line, "`libp2pgo_handles`") || strings.Contains(line, "`libp2pgo_calls_") || strings.Contains(line, "`libp2pgo_process_queue") {
+			want.WriteString(line)
+		}
+	}
+	list := before + head + want.String()
+	if rest != "" {
+		list += "\n" + rest
+	}
+	if *update {
+		if err := os.WriteFile(page, []byte(list), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if list != string(text) {
+		t.Fatalf("%s does not list the metrics; run go test ./core -run NumbersPage -update", page)
+	}
+}
+
+// metricLabels are the labels of metrics that a quiet pair of nodes has no samples of.
+var metricLabels = map[string]string{
+	"libp2pgo_dial_failures_total":      "transport, reason",
+	"libp2pgo_streams":                  "protocol, direction",
+	"libp2pgo_protocol_bytes_total":     "protocol, direction",
+	"libp2pgo_peer_bytes_total":         "peer, direction",
+	"libp2pgo_connections_closed_total": "transport, direction",
+	"libp2pgo_dial_black_hole":          "sort",
+	"libp2pgo_pubsub_rejected_total":    "topic, reason",
+}

@@ -81,6 +81,25 @@ type sample struct {
 	spread *spread // of a histogram, nil otherwise
 }
 
+// Families returns all of them, in the order of the texts.
+func (m *Measurements) Families() []*Family {
+	families := make([]*Family, len(m.names))
+	for i, name := range m.names {
+		families[i] = m.families[name]
+	}
+	return families
+}
+
+// Labels returns the names of the labels of the family's first number.
+func (f *Family) Labels() (names []string) {
+	if len(f.samples) > 0 {
+		for i := 0; i < len(f.samples[0].labels); i += 2 {
+			names = append(names, f.samples[0].labels[i])
+		}
+	}
+	return names
+}
+
 // Counter returns the family of a number that only grows; its name ends in _total.
 func (m *Measurements) Counter(name, help string) *Family { return m.family(name, "counter", help) }
 

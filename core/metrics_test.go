@@ -1,7 +1,6 @@
 package core_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -275,7 +274,7 @@ func TestBandwidth_Off(t *testing.T) {
 	}
 }
 
-func get(t testing.TB, url string) (status int, contentType, body string) {
+func httpGet(t testing.TB, url string) (status int, contentType, body string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: limit}
 	response, err := client.Get(url)
@@ -306,15 +305,15 @@ func TestMetricsEndpoint(t *testing.T) {
 	if host, _, err := net.SplitHostPort(info.Address); err != nil || host != "127.0.0.1" {
 		t.Fatalf("serves at %q", info.Address)
 	}
-	status, contentType, body := get(t, info.URL)
+	status, contentType, body := httpGet(t, info.URL)
 	if status != 200 || contentType != "text/plain; version=0.0.4; charset=utf-8" || parsed(t, body)["libp2pgo_node_info"] == nil {
 		t.Errorf("%d, %s: %s", status, contentType, body)
 	}
-	status, contentType, body = get(t, info.URL+".json")
+	status, contentType, body = httpGet(t, info.URL+".json")
 	if status != 200 || contentType != "application/json" || !json.Valid([]byte(body)) || !strings.Contains(body, n.ID().String()) {
 		t.Errorf("%d, %s: %s", status, contentType, body)
 	}
-	if status, _, _ = get(t, "http://"+info.Address+"/secrets"); status != 404 {
+	if status, _, _ = httpGet(t, "http://"+info.Address+"/secrets"); status != 404 {
 		t.Errorf("another path: %d", status)
 	}
 	request, _ := http.NewRequest("GET", info.URL, nil)
@@ -382,7 +381,7 @@ func TestMetricsEndpoint_BoundsConnections(t *testing.T) {
 		c.Close()
 	}
 	until(t, "they are gone", func() bool { return info().Open == 0 && info().Refused == 1 })
-	if status, _, _ := get(t, info().URL); status != 200 {
+	if status, _, _ := httpGet(t, info().URL); status != 200 {
 		t.Errorf("status %d", status)
 	}
 }
@@ -441,42 +440,4 @@ func TestPerf_Ends(t *testing.T) {
 	cancel()
 	mustMatch(t, <-ended, core.ErrCancelled)
 	until(t, "the server noticed", func() bool { return service.Info().(core.ServiceInfo).Open == 0 })
-}
-
-// The dashboard shows only what there is.
-func TestDashboard_NamesExistingMetrics(t *testing.T) {
-	doc, err := os.ReadFile("../docs/grafana/libp2pgo.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !json.Valid(doc) {
-		t.Fatal("not JSON")
-	}
-	n := start(t)
-	exists := regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`).FindAllStringSubmatch(n.Metrics().Prometheus(), -1)
-	names := map[string]string{}
-	for _, match := range exists {
-		names[match[1]] = match[2]
-	}
-	used := map[string]bool{}
-	for _, name := range regexp.MustCompile(`\b(?:libp2pgo|go|process)_[a-z0-9_]+`).FindAll(doc, -1) {
-		base := string(name)
-		if names[base] == "" {
-			for _, suffix := range []string{"_bucket", "_sum", "_count"} {
-				if trimmed := strings.TrimSuffix(base, suffix); trimmed != base && names[trimmed] == "histogram" {
-					base = trimmed
-				}
-			}
-		}
-		if names[base] == "" {
-			t.Errorf("the dashboard uses %s, which does not exist", name)
-		}
-		used[base] = true
-	}
-	if len(used) < 20 {
-		t.Errorf("it uses %d metrics only", len(used))
-	}
-	if !bytes.Contains(doc, []byte("rate(")) {
-		t.Error("no rates")
-	}
 }

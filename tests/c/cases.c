@@ -26,6 +26,10 @@ static int call(const struct bad_input *c, p2p_handle config)
     if (IS("p2p_peer_disconnect")) return p2p_peer_disconnect(node, c->peer);
     if (IS("p2p_peer_info")) return p2p_peer_info(node, c->peer, &text);
     if (IS("p2p_peer_release")) return p2p_peer_release(node, c->peer);
+    if (IS("p2p_metrics")) return p2p_metrics(node, c->format, &text);
+    if (IS("p2p_metrics_serve")) return p2p_metrics_serve(node, c->address, c->options, &handle);
+    if (IS("p2p_perf_serve")) return p2p_perf_serve(node, c->options, &handle);
+    if (IS("p2p_perf_run")) return p2p_perf_run(node, c->peer, 0, 0, c->options, &text, &patience);
     if (IS("p2p_peer_ping")) return p2p_peer_ping(node, c->peer, &number, &patience);
     if (IS("p2p_stream_open")) return p2p_stream_open(node, c->peer, c->protocols, c->options, &handle, &patience);
     if (IS("p2p_stream_serve")) return p2p_stream_serve(node, c->protocols, c->options, queue, 0, &handle);

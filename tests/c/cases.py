@@ -4,7 +4,7 @@ import json
 import pathlib
 
 CASES = pathlib.Path(__file__).resolve().parents[1] / "cases"
-TEXTS = ("json", "path", "value", "type", "addresses", "peer", "protocols", "protocol", "name", "options", "rules", "verdict")
+TEXTS = ("json", "path", "value", "type", "addresses", "peer", "protocols", "protocol", "name", "options", "rules", "verdict", "format", "address")
 BYTES = ("data", "key")
 
 

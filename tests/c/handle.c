@@ -34,6 +34,11 @@ static const p2p_call brief = {.size = sizeof brief, .timeout_ms = 1000};
     X(p2p_peer_ping, P2P_KIND_NODE, (h, NOBODY, &wide, &brief))                             \
     X(p2p_peer_keep, P2P_KIND_NODE, (h, NOWHERE))                                           \
     X(p2p_peer_release, P2P_KIND_NODE, (h, NOBODY))                                         \
+    X(p2p_metrics, P2P_KIND_NODE, (h, "json", &text))                                       \
+    X(p2p_metrics_serve, P2P_KIND_NODE, (h, NULL, NULL, &out))                              \
+    X(p2p_bandwidth_info, P2P_KIND_NODE, (h, &text))                                        \
+    X(p2p_perf_serve, P2P_KIND_NODE, (h, NULL, &out))                                       \
+    X(p2p_perf_run, P2P_KIND_NODE, (h, NOBODY, 1, 1, NULL, &text, &brief))                  \
     X(p2p_stream_serve, P2P_KIND_NODE, (h, "/x/1", NULL, queue, 0, &out))                   \
     X(p2p_stream_open, P2P_KIND_NODE, (h, NOBODY, "/x/1", NULL, &out, &brief))              \
     X(p2p_stream_read, P2P_KIND_STREAM, (h, small, sizeof small, &brief))                   \
@@ -256,6 +261,12 @@ TEST(null__in_place_of_texts_and_results_names_the_parameter)
     IS_NULL(p2p_peer_ping(node, NULL, &wide, &brief), "peer");
     IS_NULL(p2p_peer_keep(node, NULL), "addresses");
     IS_NULL(p2p_peer_release(node, NULL), "peer");
+    IS_NULL(p2p_metrics(node, "json", NULL), "text_out");
+    IS_NULL(p2p_metrics_serve(node, NULL, NULL, NULL), "service_out");
+    IS_NULL(p2p_bandwidth_info(node, NULL), "json_out");
+    IS_NULL(p2p_perf_serve(node, NULL, NULL), "service_out");
+    IS_NULL(p2p_perf_run(node, NULL, 1, 1, NULL, &text, &brief), "peer");
+    IS_NULL(p2p_perf_run(node, NOBODY, 1, 1, NULL, NULL, &brief), "json_out");
     IS_NULL(p2p_stream_serve(node, NULL, NULL, queue, 0, &out), "protocols");
     IS_NULL(p2p_stream_serve(node, "/x/1", NULL, queue, 0, NULL), "service_out");
     IS_NULL(p2p_stream_open(node, NULL, "/x/1", NULL, &out, &brief), "peer");

@@ -7,6 +7,7 @@ import { EventFlow, type NodeEvent, type NodeEvents, nodeEventOf } from './event
 import type { Native } from './ffi.js'
 import { Gater } from './gater.js'
 import { check, type Handle, listOf, optionsOf, takeHandle, takeLines, takeText, textOf } from './memory.js'
+import { Metrics, Perf } from './numbers.js'
 import { type AddressRules, configOf, type NodeOptions } from './options.js'
 import { type PublishOptions, type SubscribeOptions, type Subscription, Topic, type TopicOptions } from './pubsub.js'
 import { type Queue, queue, type Source } from './queue.js'
@@ -68,6 +69,10 @@ export class Node extends EventEmitter<NodeEvents> {
   readonly id: string
   /** Who may be dialled, and who may connect. */
   readonly gater: Gater
+  /** The node's numbers, for programs and for Prometheus. */
+  readonly metrics: Metrics
+  /** The perf protocol: how fast bytes travel to a peer. */
+  readonly perf: Perf
   readonly #queue: Queue
   readonly #handle: Handle
   readonly #tag: number
@@ -86,6 +91,8 @@ export class Node extends EventEmitter<NodeEvents> {
     this.#handle = handle
     this.#tag = tag
     this.gater = new Gater(queue, handle)
+    this.metrics = new Metrics(handle)
+    this.perf = new Perf(queue, handle)
     this.id = takeText((lib, out) => lib.p2p_node_id(handle, out))
   }
 

@@ -133,6 +133,8 @@ export interface NodeOptions {
   events?: { capacity?: number | undefined }
   /** Bytes accepted for writing ahead of the network, per stream. */
   stream?: { write_buffer?: number | undefined }
+  /** What the node counts of its traffic, and how many peers and protocols its metrics name. */
+  metrics?: { bandwidth?: boolean | undefined; peers?: number | undefined; protocols?: number | undefined }
 }
 
 interface Secret {

@@ -17,6 +17,7 @@ const beside = {
   'node.private_network': ['key'],
   stream_open: ['signal', 'timeout'],
   request: ['signal', 'timeout'],
+  perf: ['signal', 'timeout'],
 }
 const ours = { 'topic.validate': 'never' }
 
@@ -28,6 +29,9 @@ const types = {
   request_serve: ['request', 'ServeRequestOptions'],
   topic: ['pubsub', 'TopicOptions'],
   subscription: ['pubsub', 'SubscribeOptions'],
+  metrics_serve: ['numbers', 'MetricsServeOptions'],
+  perf_serve: ['numbers', 'PerfServeOptions'],
+  perf: ['numbers', 'PerfOptions'],
   announce: ['options', 'AddressRules'],
   gate_ask: ['gater', 'AskOptions'],
   dht_put: ['dht', 'DHTPutOptions'],

@@ -74,16 +74,17 @@ _WHERE = {
     ),
     "gater": ("GateRequest", "Gatekeeper", "Gater"),
     "node": ("Node", "Service"),
+    "numbers": ("Bandwidth", "BandwidthInfo", "Metrics", "MetricsServer", "Perf", "PerfResult", "PerfServer"),
     "peer": ("Connection", "Multiaddr", "PeerId", "PeerInfo", "PrivateKey"),
     "pubsub": ("Message", "Subscription", "Topic", "Verdict"),
     "request": ("Request", "RequestStream"),
     "stream": ("Stream",),
 }
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
-_MODULES = ("config", "errors", "events", "gater", "log", "node", "peer", "pubsub", "request", "stream", "sync")
+_MODULES = ("config", "errors", "events", "gater", "log", "node", "numbers", "peer", "pubsub", "request", "stream", "sync")
 
 if TYPE_CHECKING:
-    from . import config, errors, events, gater, log, node, peer, pubsub, request, stream, sync
+    from . import config, errors, events, gater, log, node, numbers, peer, pubsub, request, stream, sync
     from .config import Options, schema
     from .errors import (
         AlreadyExists,
@@ -138,6 +139,7 @@ if TYPE_CHECKING:
     )
     from .gater import Gatekeeper, Gater, GateRequest
     from .node import Node, Service
+    from .numbers import Bandwidth, BandwidthInfo, Metrics, MetricsServer, Perf, PerfResult, PerfServer
     from .peer import Connection, Multiaddr, PeerId, PeerInfo, PrivateKey
     from .pubsub import Message, Subscription, Topic, Verdict
     from .request import Request, RequestStream
@@ -147,6 +149,8 @@ __all__ = [
     "AddressesChanged",
     "AlreadyExists",
     "Attempt",
+    "Bandwidth",
+    "BandwidthInfo",
     "Busy",
     "Cancelled",
     "ClosedError",
@@ -167,6 +171,8 @@ __all__ = [
     "ListenError",
     "ListenFailed",
     "Message",
+    "Metrics",
+    "MetricsServer",
     "Multiaddr",
     "Node",
     "NodeClosed",
@@ -185,6 +191,9 @@ __all__ = [
     "PeerLeft",
     "PeerNotFound",
     "PeerUnreachable",
+    "Perf",
+    "PerfResult",
+    "PerfServer",
     "PermissionDenied",
     "PrivateKey",
     "ProtocolNotSupported",
@@ -215,6 +224,7 @@ __all__ = [
     "gater",
     "log",
     "node",
+    "numbers",
     "peer",
     "pubsub",
     "request",

@@ -22,6 +22,7 @@ __all__ = [
     "KeepOptions",
     "LimitsOptions",
     "MDNSOptions",
+    "MetricsOptions",
     "Options",
     "PrivateNetworkOptions",
     "PubsubOptions",
@@ -157,6 +158,12 @@ class StreamOptions(TypedDict, total=False):
     write_buffer: int
 
 
+class MetricsOptions(TypedDict, total=False):
+    bandwidth: bool
+    peers: int
+    protocols: int
+
+
 class Options(TypedDict, total=False):
     """The whole document."""
 
@@ -181,6 +188,7 @@ class Options(TypedDict, total=False):
     identify: IdentifyOptions
     events: EventsOptions
     stream: StreamOptions
+    metrics: MetricsOptions
 
 
 PathLike = Union[str, "os.PathLike[str]"]

@@ -27,6 +27,7 @@ from .config import (
     Identity,
     KeepOptions,
     LimitsOptions,
+    MetricsOptions,
     Options,
     PrivateNetwork,
     PubsubOptions,
@@ -39,6 +40,7 @@ from .errors import NodeClosed, NotFound, StateError
 from .events import CAPACITY, EventHub, Events
 from .events import Event as AnyEvent
 from .gater import Gater
+from .numbers import Metrics, Perf
 from .peer import Addresses, Multiaddr, PeerId, PeerInfo, address_lines, peer_info
 from .pubsub import BLOCK, Subscription, Topic, Validator
 from .request import RequestServer, RequestStream, ask, open_exchange
@@ -127,6 +129,7 @@ class Node:
         identify: IdentifyOptions | None = None,
         events: EventsOptions | None = None,
         stream: StreamOptions | None = None,
+        metrics: MetricsOptions | None = None,
         config: Options | str | None = None,
     ) -> None:
         given = {
@@ -151,6 +154,7 @@ class Node:
             "identify": identify,
             "events": events,
             "stream": stream,
+            "metrics": metrics,
         }
         self._document = Document(config, given)
         self._core = Core()
@@ -235,6 +239,16 @@ class Node:
     def events(self, *types: type[Any], capacity: int = CAPACITY) -> Events[Any]:
         """Iterate over what happens, or over events of some types: ``async for event in node.events(PeerConnected): ...``"""
         return self._core.events(self._core.here(), types, capacity)
+
+    @property
+    def metrics(self) -> Metrics:
+        """Its numbers, for programs and for Prometheus."""
+        return Metrics(self._core)
+
+    @property
+    def perf(self) -> Perf:
+        """The perf protocol: how fast bytes travel to a peer."""
+        return Perf(self)
 
     # Peers.
 

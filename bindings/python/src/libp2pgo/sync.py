@@ -24,6 +24,8 @@ from .events import Event as AnyEvent
 from .events import Events as _Events
 from .node import Node as _Node
 from .node import Protocols, Service
+from .numbers import Metrics, PerfResult, PerfServer
+from .numbers import Perf as _Perf
 from .peer import Addresses, Multiaddr, PeerId, PeerInfo
 from .pubsub import BLOCK, Judgement, Message
 from .pubsub import Subscription as _Subscription
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     RequestHandler = Callable[[Request], Answer]
     R = TypeVar("R", bound=RequestHandler)
 
-__all__ = ["Events", "Node", "RequestStream", "Stream", "Subscription", "Topic"]
+__all__ = ["Events", "Node", "Perf", "RequestStream", "Stream", "Subscription", "Topic"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[["Stream"], Any])
@@ -259,6 +261,22 @@ class Events:
         self.close()
 
 
+class Perf:
+    """The perf protocol; see :class:`libp2pgo.Perf`."""
+
+    def __init__(self, pump: BlockingPump, perf: _Perf) -> None:
+        self._pump = pump
+        self._perf = perf
+
+    def serve(self, **options: Any) -> PerfServer:
+        return self._perf.serve(**options)
+
+    def run(
+        self, peer: str, *, upload: int = 0, download: int = 0, allow_limited: bool = False, timeout: float | None = 30.0
+    ) -> PerfResult:
+        return self._pump.run(self._perf.run(peer, upload=upload, download=download, allow_limited=allow_limited, timeout=timeout))
+
+
 class Node:
     """A node; see :class:`libp2pgo.Node`, whose options it takes. Start and end it with ``with``, or with start and close."""
 
@@ -324,6 +342,14 @@ class Node:
     def events(self, *types: type[Any], capacity: int = CAPACITY) -> Events:
         pump = self._here()
         return Events(pump, self._core.events(pump, types, capacity))
+
+    @property
+    def metrics(self) -> Metrics:
+        return self._node.metrics
+
+    @property
+    def perf(self) -> Perf:
+        return Perf(self._here(), self._node.perf)
 
     # Peers.
 
