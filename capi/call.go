@@ -22,8 +22,17 @@ type outcome struct {
 // run carries out a waiting call on h. Blocking, do runs on the caller's thread and deliver writes the out-parameters and makes the return
 // value. In queue mode do runs on a goroutine and its outcome becomes the completion; then it must not touch the caller's memory.
 func run(h *handle, wait *C.struct_front_wait, do func(context.Context) (outcome, error), deliver func(*outcome) C.int) C.int {
+	owner := h.id
+	if h == processHandle {
+		owner = wait.queue
+	}
+	return runFor(h, owner, wait, do, deliver)
+}
+
+// runFor is run for a call that p2p_cancel finds under another owner than h.
+func runFor(h *handle, owner C.p2p_handle, wait *C.struct_front_wait, do func(context.Context) (outcome, error), deliver func(*outcome) C.int) C.int {
 	if wait.queue == 0 {
-		ctx, done := h.context(wait)
+		ctx, done := h.contextFor(owner, wait)
 		o, err := do(ctx)
 		done()
 		if err != nil {
@@ -39,7 +48,7 @@ func run(h *handle, wait *C.struct_front_wait, do func(context.Context) (outcome
 		out.release()
 		return C.front_kind(h.id, C.int(h.kind))
 	}
-	ctx, done := h.context(wait)
+	ctx, done := h.contextFor(owner, wait)
 	tag := wait.tag
 	core.Go("call", func() {
 		defer h.donePending()
@@ -79,11 +88,15 @@ func complete(out *outlet, subject C.p2p_handle, tag C.uint64_t, ctx context.Con
 // context makes the context of one call: it ends with the handle, the call's time or, if the call has a name, p2p_cancel. done must be
 // called.
 func (h *handle) context(wait *C.struct_front_wait) (ctx context.Context, done func()) {
+	return h.contextFor(h.id, wait)
+}
+
+func (h *handle) contextFor(owner C.p2p_handle, wait *C.struct_front_wait) (ctx context.Context, done func()) {
 	ctx, done = h.ctx, func() {}
 	if wait.named != 0 {
 		var cancel context.CancelCauseFunc
 		ctx, cancel = context.WithCancelCause(ctx)
-		remove := h.name(wait.tag, &cancel)
+		remove := h.name(callName{owner, wait.tag}, &cancel)
 		done = func() {
 			remove()
 			cancel(nil)
@@ -107,18 +120,25 @@ type timeUp time.Duration
 func (t timeUp) Error() string { return "no result within " + time.Duration(t).String() }
 func (t timeUp) Unwrap() error { return core.ErrTimeout }
 
+// callName is what p2p_cancel calls a call. Calls that belong to the process are told apart by the queue they complete on: two parts of a host may
+// use the same tag.
+type callName struct {
+	owner C.p2p_handle
+	tag   C.uint64_t
+}
+
 // name makes a call known to p2p_cancel until remove.
-func (h *handle) name(tag C.uint64_t, cancel *context.CancelCauseFunc) (remove func()) {
+func (h *handle) name(name callName, cancel *context.CancelCauseFunc) (remove func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.calls == nil {
-		h.calls = map[C.uint64_t][]*context.CancelCauseFunc{}
+		h.calls = map[callName][]*context.CancelCauseFunc{}
 	}
-	h.calls[tag] = append(h.calls[tag], cancel)
+	h.calls[name] = append(h.calls[name], cancel)
 	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		named := h.calls[tag]
+		named := h.calls[name]
 		for i, c := range named {
 			if c == cancel {
 				named = append(named[:i], named[i+1:]...)
@@ -126,9 +146,9 @@ func (h *handle) name(tag C.uint64_t, cancel *context.CancelCauseFunc) (remove f
 			}
 		}
 		if len(named) == 0 {
-			delete(h.calls, tag)
+			delete(h.calls, name)
 		} else {
-			h.calls[tag] = named
+			h.calls[name] = named
 		}
 	}
 }

@@ -64,8 +64,16 @@ int p2p_info(p2p_handle handle, char **json_out)
 
 int p2p_cancel(p2p_handle owner, uint64_t tag)
 {
+    int code = 0;
+    struct queue *q;
+
     ENTER();
-    return go_cancel(owner, tag);
+    if (!is_queue(owner))
+        return go_cancel(owner, tag);
+    if ((q = queue_acquire(owner, &code)) == NULL)
+        return code;
+    queue_release(q);
+    return go_cancel_queue(owner, tag);
 }
 
 int p2p_answer(p2p_handle token, int verdict)

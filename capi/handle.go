@@ -48,11 +48,11 @@ type handle struct {
 	ended  chan struct{} // closed when close has done everything
 
 	mu       sync.Mutex
-	closing  bool                                      // guarded by mu
-	children map[*handle]struct{}                      // guarded by mu
-	calls    map[C.uint64_t][]*context.CancelCauseFunc // guarded by mu; by tag
-	pending  int                                       // guarded by mu; calls that will complete on a queue
-	idle     chan struct{}                             // guarded by mu; non-nil while close waits for pending to be 0
+	closing  bool                                    // guarded by mu
+	children map[*handle]struct{}                    // guarded by mu
+	calls    map[callName][]*context.CancelCauseFunc // guarded by mu
+	pending  int                                     // guarded by mu; calls that will complete on a queue
+	idle     chan struct{}                           // guarded by mu; non-nil while close waits for pending to be 0
 }
 
 // The table. Numbers are counted per kind, so that p2p_close can tell a closed handle from one that never was.
@@ -249,9 +249,20 @@ func go_cancel(id C.p2p_handle, tag C.uint64_t) (rc C.int) {
 	if !ok {
 		return C.front_kind(id, 0)
 	}
-	h := v.(*handle)
+	return v.(*handle).cancelCalls(id, tag) + processHandle.cancelCalls(id, tag)
+}
+
+// go_cancel_queue ends calls that no handle owns, of a queue that is there.
+//
+//export go_cancel_queue
+func go_cancel_queue(queue C.p2p_handle, tag C.uint64_t) (rc C.int) {
+	defer trap(&rc)
+	return processHandle.cancelCalls(queue, tag)
+}
+
+func (h *handle) cancelCalls(owner C.p2p_handle, tag C.uint64_t) C.int {
 	h.mu.Lock()
-	calls := append([]*context.CancelCauseFunc(nil), h.calls[tag]...)
+	calls := append([]*context.CancelCauseFunc(nil), h.calls[callName{owner, tag}]...)
 	h.mu.Unlock()
 	for _, cancel := range calls {
 		(*cancel)(core.Errorf(core.ErrCancelled, "the call was cancelled"))

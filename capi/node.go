@@ -32,7 +32,11 @@ func go_node_new(configID, queue C.p2p_handle, tag C.uint64_t, out *C.p2p_handle
 		return code
 	}
 	completes := wait.queue != 0
-	code = run(processHandle, wait, func(ctx context.Context) (outcome, error) {
+	owner := configID
+	if owner == 0 {
+		owner = wait.queue
+	}
+	code = runFor(processHandle, owner, wait, func(ctx context.Context) (outcome, error) {
 		n, err := core.New(ctx, cfg, nodeInbox(src))
 		if err == nil {
 			measureHandles(h, n)

@@ -41,7 +41,7 @@ type Config struct {
 
 // IdentityConfig says where the private key comes from.
 type IdentityConfig struct {
-	File string `json:"file" doc:"file with the private key in protobuf form; created with mode 0600 if it does not exist, refused if others can read it"`
+	File string `json:"file" doc:"file with the private key: protobuf form, as Kubo exports it, the same in base64, or PEM; made (protobuf, mode 0600) if it does not exist, refused if others can read it"`
 	Type string `json:"type" enum:"ed25519,secp256k1,ecdsa,rsa" doc:"type of a key to be created"`
 }
 

@@ -14,18 +14,9 @@ import (
 
 // GenerateKey makes a private key of type "ed25519", "secp256k1", "ecdsa" or "rsa" (2048 bits) in its protobuf form.
 func GenerateKey(keyType string) ([]byte, error) {
-	var number int
-	switch keyType {
-	case "ed25519":
-		number = crypto.Ed25519
-	case "secp256k1":
-		number = crypto.Secp256k1
-	case "ecdsa":
-		number = crypto.ECDSA
-	case "rsa":
-		number = crypto.RSA
-	default:
-		return nil, Errorf(ErrInvalid, "key type %s is none of ed25519, secp256k1, ecdsa, rsa", quoteShort(keyType))
+	number, err := parseKeyType(keyType)
+	if err != nil {
+		return nil, err
 	}
 	private, _, err := crypto.GenerateKeyPairWithReader(number, 2048, rand.Reader)
 	if err != nil {
@@ -51,25 +42,6 @@ func PeerIDOfKey(key []byte) (peer.ID, error) {
 	return id, nil
 }
 
-// ParsePeer reads a peer id in its base58 ("12D3KooW...") or CID ("bafz...") form.
-func ParsePeer(text string) (peer.ID, error) {
-	id, err := peer.Decode(text)
-	if err != nil || id.Validate() != nil {
-		return "", Errorf(ErrParse, "%s is not a peer id", quoteShort(text))
-	}
-	return id, nil
-}
-
-// parseKey reads a private key. Upstream's words are left out, as they may quote the bytes.
-func parseKey(key []byte) (private crypto.PrivKey, err error) {
-	defer Recovered("parse a key", &err)
-	private, err = crypto.UnmarshalPrivateKey(key)
-	if err != nil {
-		return nil, Errorf(ErrParse, "not a private key in protobuf form")
-	}
-	return private, nil
-}
-
 // identity returns the node's private key: the given one, that of the file, which is created if it does not exist, or a new one.
 func identity(c *Config) (crypto.PrivKey, error) {
 	switch {
@@ -93,11 +65,10 @@ func identity(c *Config) (crypto.PrivKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	private, err := parseKey(key)
-	if err != nil {
-		return nil, Errorf(ErrParse, "identity.file %q: %w", path, err)
+	if key, err = ImportKey("", "", key); err != nil {
+		return nil, Errorf(Kind(err), "identity.file %q: %w", path, err)
 	}
-	return private, nil
+	return parseKey(key)
 }
 
 // createIdentity writes a new key to path unless there is a file by now. The name appears with the whole content behind it, so of two

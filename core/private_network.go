@@ -2,13 +2,58 @@ package core
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/sha3"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"io/fs"
+
+	"golang.org/x/crypto/salsa20"
 )
 
 const networkKeySize = 32
+
+// NewNetworkKey makes a key for a private network, as the text of a swarm.key file.
+func NewNetworkKey() string {
+	var key [networkKeySize]byte
+	rand.Read(key[:]) // does not fail
+	return networkKeyText(key[:])
+}
+
+func networkKeyText(key []byte) string {
+	return "/key/swarm/psk/1.0.0/\n/base16/\n" + hex.EncodeToString(key) + "\n"
+}
+
+// ParseNetworkKey reads the key of a private network in any of its forms and returns its 32 bytes.
+func ParseNetworkKey(data []byte) ([]byte, error) {
+	if len(data) > maxSecretFile {
+		return nil, Errorf(ErrParse, "not a network key: %d bytes", len(data))
+	}
+	return parseNetworkKey(data)
+}
+
+// NetworkKeyText writes the key of a private network, in any of its forms, as the text of a swarm.key file.
+func NetworkKeyText(data []byte) (string, error) {
+	key, err := ParseNetworkKey(data)
+	if err != nil {
+		return "", err
+	}
+	return networkKeyText(key), nil
+}
+
+// NetworkKeyFingerprint returns 32 hex digits that tell whether two nodes have the same network key and do not give it away, the same as Kubo
+// prints at its start.
+func NetworkKeyFingerprint(data []byte) (string, error) {
+	parsed, err := ParseNetworkKey(data)
+	if err != nil {
+		return "", err
+	}
+	// The cipher's stream stands for the key, and of that there is half a hash: two ways that do not lead back.
+	stream := make([]byte, 64)
+	salsa20.XORKeyStream(stream, stream, []byte("finprint"), (*[networkKeySize]byte)(parsed))
+	return hex.EncodeToString(sha3.SumSHAKE128(stream, 16)), nil
+}
 
 // parseNetworkKey reads the key of a private network: 32 bytes as they are, 64 hex digits, or the text of a swarm.key file. Its errors do
 // not repeat any of it.

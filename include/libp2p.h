@@ -113,7 +113,7 @@ typedef struct p2p_event {
 #define P2P_E_PROTOCOL (-18)    /* the peer speaks none of the protocols */
 #define P2P_E_RESET (-19)       /* stream reset; p2p_last_detail has the code */
 #define P2P_E_REMOTE (-20)      /* the remote handler answered with an error */
-#define P2P_E_SECURITY (-21)    /* wrong peer id, or handshake failed */
+#define P2P_E_SECURITY (-21)    /* wrong peer id or signature, or handshake failed */
 #define P2P_E_LISTEN (-22)      /* an address could not be bound */
 #define P2P_E_LIMIT (-23)       /* a limit is reached; words name it */
 #define P2P_E_REJECTED (-24)    /* refused by a validation rule */
@@ -237,8 +237,8 @@ P2P_API int p2p_parent(p2p_handle handle, p2p_handle *parent_out);
 /* p2p_info writes what is known of an open handle as JSON; docs/info.md lists the keys of each kind. Costs no network. */
 P2P_API int p2p_info(p2p_handle handle, char **json_out);
 
-/* p2p_cancel ends all waiting calls on owner (the call's first argument) that carry tag; they complete with P2P_E_CANCELLED. Returns their
- * number; 0 when none waits any more. */
+/* p2p_cancel ends all waiting calls on owner (the call's first argument; for one that takes no handle, or 0, its queue) that carry tag; they complete
+ * with P2P_E_CANCELLED. Returns their number; 0 when none waits any more. */
 P2P_API int p2p_cancel(p2p_handle owner, uint64_t tag);
 
 /* p2p_answer gives the verdict (P2P_VERDICT_) that an event's token asks for. P2P_E_HANDLE: too late, the default took its place. */
@@ -291,7 +291,7 @@ P2P_API int p2p_config_schema(char **json_out);
 
 /* ---- Identity -----------------------------------------------------------------------------------------------------------------
  * A node is known by its peer id, the hash of its public key ("12D3KooW..."). Private keys travel in libp2p's protobuf form
- * (libp2p/specs, peer-ids). Keep them in a file: the option identity.file creates it with mode 0600. */
+ * (libp2p/specs, peer-ids). Keep them in a file: the option identity.file creates it with mode 0600. Section Keys has more. */
 
 /* p2p_key_new makes a private key of type "ed25519", "secp256k1", "ecdsa" or "rsa" (2048 bits) and writes its protobuf form. */
 P2P_API int p2p_key_new(const char *type, uint8_t **key_out, size_t *len_out);
@@ -537,6 +537,131 @@ P2P_API int p2p_perf_serve(p2p_handle node, const char *options, p2p_handle *ser
  * not transfer so much, or has too many runs. */
 P2P_API int p2p_perf_run(p2p_handle node, const char *peer, int64_t upload_bytes, int64_t download_bytes, const char *options, char **json_out,
                          const p2p_call *call);
+
+/* ---- Keys ---------------------------------------------------------------------------------------------------------------------
+ * What can be done with keys and what they sign, without a node. Keys are handed around in libp2p's protobuf form; formats are those of other
+ * programs: "protobuf" (a file of `ipfs key export`), "base64" (the same as text; Identity.PrivKey in Kubo's config), "pem" (PKCS #8, public keys
+ * PKIX; read are also SEC 1 and PKCS #1) and "raw" (the bare bytes). docs/keys.md has them all. Words never repeat a private key. */
+
+/* p2p_key_import reads a private key and writes its protobuf form. format NULL: any but raw. type NULL: any; raw needs it. P2P_E_PARSE: no key, or
+ * of another type. P2P_E_UNSUPPORTED: encrypted. */
+P2P_API int p2p_key_import(const uint8_t *data, size_t len, const char *format, const char *type, uint8_t **key_out, size_t *len_out);
+
+/* p2p_key_export writes a private key in a format. */
+P2P_API int p2p_key_export(const uint8_t *key, size_t len, const char *format, uint8_t **data_out, size_t *len_out);
+
+/* p2p_key_public writes the public half of a private key, in its protobuf form. */
+P2P_API int p2p_key_public(const uint8_t *key, size_t len, uint8_t **public_out, size_t *len_out);
+
+/* p2p_key_sign signs data (at most 1 GiB) with a private key, as libp2p/specs, peer-ids says for its type. */
+P2P_API int p2p_key_sign(const uint8_t *key, size_t len, const uint8_t *data, size_t data_len, uint8_t **signature_out, size_t *len_out);
+
+/* p2p_pubkey_import reads a public key in one of the formats and writes its protobuf form; else as p2p_key_import. */
+P2P_API int p2p_pubkey_import(const uint8_t *data, size_t len, const char *format, const char *type, uint8_t **public_out, size_t *len_out);
+
+/* p2p_pubkey_export writes a public key in a format. */
+P2P_API int p2p_pubkey_export(const uint8_t *key, size_t len, const char *format, uint8_t **data_out, size_t *len_out);
+
+/* p2p_pubkey_info writes JSON of a public key: type, peer and cid (its peer id in both text forms), inline (the peer id holds the key itself). */
+P2P_API int p2p_pubkey_info(const uint8_t *key, size_t len, char **json_out);
+
+/* p2p_pubkey_verify returns 0 if signature is that of data by the holder of the public key. P2P_E_SECURITY: it is not. */
+P2P_API int p2p_pubkey_verify(const uint8_t *key, size_t len, const uint8_t *data, size_t data_len, const uint8_t *signature, size_t signature_len);
+
+/* p2p_id_info writes JSON of a peer id in either text form: peer (base58, as the library writes it), cid ("bafz..."), inline (it holds the public
+ * key itself), type (of that key, else ""). */
+P2P_API int p2p_id_info(const char *peer, char **json_out);
+
+/* p2p_id_bytes writes the binary form of a peer id, a multihash. */
+P2P_API int p2p_id_bytes(const char *peer, uint8_t **id_out, size_t *len_out);
+
+/* p2p_id_text writes the text form, base58, of a binary peer id. */
+P2P_API int p2p_id_text(const uint8_t *id, size_t len, char **peer_out);
+
+/* p2p_id_public_key writes the public key that a peer id holds. P2P_E_NOT_FOUND: it holds only the hash of one, as those of rsa and ecdsa keys do. */
+P2P_API int p2p_id_public_key(const char *peer, uint8_t **public_out, size_t *len_out);
+
+/* p2p_envelope_seal signs payload for one purpose, domain, as one type of content, and writes a signed envelope (libp2p/specs, RFC 0002). Neither
+ * domain nor payload_type may be empty. */
+P2P_API int p2p_envelope_seal(const uint8_t *key, size_t len, const char *domain, const uint8_t *payload_type, size_t payload_type_len,
+                              const uint8_t *payload, size_t payload_len, uint8_t **envelope_out, size_t *len_out);
+
+/* p2p_envelope_open checks a signed envelope and writes its payload and JSON: peer (who signed), public_key and payload_type (hex). Check both
+ * yourself. P2P_E_SECURITY: the signature is wrong, or was made for another domain. P2P_E_PARSE: no envelope. */
+P2P_API int p2p_envelope_open(const uint8_t *envelope, size_t len, const char *domain, uint8_t **payload_out, size_t *len_out, char **json_out);
+
+/* p2p_record_seal writes a signed peer record (libp2p/specs, RFC 0003): the addresses, one per line, of the key's holder. They may end in its own
+ * /p2p/<peer id>. The record with the higher sequence number replaces others; 0: nanoseconds of Unix time. P2P_E_INVALID: address of another peer. */
+P2P_API int p2p_record_seal(const uint8_t *key, size_t len, const char *addresses, uint64_t sequence, uint8_t **record_out, size_t *len_out);
+
+/* p2p_record_open checks a signed peer record and writes JSON: peer, sequence (a text, for it exceeds 2^53), addresses. P2P_E_SECURITY: the signature
+ * is wrong, or of another peer than the record speaks of. */
+P2P_API int p2p_record_open(const uint8_t *record, size_t len, char **json_out);
+
+/* p2p_network_key_new makes a key for a private network and writes the text of its swarm.key file: a secret that all its nodes hold. */
+P2P_API int p2p_network_key_new(char **text_out);
+
+/* p2p_network_key_parse reads a network key (text of a swarm.key file in base16, base64 or bin; 64 hex digits; 32 bytes) and writes its 32 bytes. */
+P2P_API int p2p_network_key_parse(const uint8_t *data, size_t len, uint8_t **key_out, size_t *len_out);
+
+/* p2p_network_key_text writes a network key, in any of its forms, as the text of a swarm.key file. */
+P2P_API int p2p_network_key_text(const uint8_t *data, size_t len, char **text_out);
+
+/* p2p_network_key_fingerprint writes 32 hex digits that are no secret: equal for equal keys, and the same as Kubo prints. */
+P2P_API int p2p_network_key_fingerprint(const uint8_t *data, size_t len, char **fingerprint_out);
+
+/* ---- Addresses ----------------------------------------------------------------------------------------------------------------
+ * An address (multiaddr) is a path of components, the outermost first: /ip4/192.0.2.1/udp/4001/quic-v1/p2p/<peer id>. P2P_E_PARSE names the
+ * malformed one. At most 8192 bytes. */
+
+/* p2p_address_info checks an address and writes JSON: address (as the library writes it), components (each with protocol, code, value), peer (the one
+ * at its end, null if none), dns (a name has to be resolved), relayed. */
+P2P_API int p2p_address_info(const char *address, char **json_out);
+
+/* p2p_address_bytes writes the binary form of an address. */
+P2P_API int p2p_address_bytes(const char *address, uint8_t **data_out, size_t *len_out);
+
+/* p2p_address_text writes the text form of a binary address. */
+P2P_API int p2p_address_text(const uint8_t *data, size_t len, char **address_out);
+
+/* p2p_address_join puts addresses, one per line, one behind the other: first the place, then what is reached there. */
+P2P_API int p2p_address_join(const char *addresses, char **address_out);
+
+/* p2p_address_decapsulate cuts address off where inner begins in it for the last time, in whole components, and writes what is left, perhaps "".
+ * P2P_E_NOT_FOUND: inner is no part of it. */
+P2P_API int p2p_address_decapsulate(const char *address, const char *inner, char **address_out);
+
+/* p2p_address_split writes each component as an address of its own, one per line. */
+P2P_API int p2p_address_split(const char *address, char **addresses_out);
+
+/* p2p_address_resolve asks DNS until no name is left in address (/dns, /dns4, /dns6, /dnsaddr) and writes, or completes with as text, the addresses it
+ * stands for. options: server (DNS server, IP:port; default the system's), max (addresses, default 100). Its owner, for p2p_cancel, is the queue.
+ * P2P_E_NOT_FOUND: there is none. P2P_E_LIMIT: names lead to names without end. P2P_E_SYSTEM: no server answered. */
+P2P_API int p2p_address_resolve(const char *address, const char *options, char **addresses_out, const p2p_call *call);
+
+/* ---- CIDs ---------------------------------------------------------------------------------------------------------------------
+ * A CID names bytes by their hash (multiformats/cid). Version 1 is text in any multibase, version 0 ("Qm...") is dag-pb with sha2-256. */
+
+/* p2p_cid_make hashes data and writes its CID. options: codec (what the bytes are; default "raw", also "dag-pb", "dag-cbor", any multicodec), hash
+ * ("sha2-256", "sha2-512", "sha3-256", "sha3-512", "blake2b-256", "blake2s-256", "blake3", "identity"), version (1), base ("base32"). */
+P2P_API int p2p_cid_make(const uint8_t *data, size_t len, const char *options, char **cid_out);
+
+/* p2p_cid_info writes JSON of a CID: version, base, codec, codec_code, hash, hash_code, digest (hex), v0 (null if it has none), v1 (base32). */
+P2P_API int p2p_cid_info(const char *cid, char **json_out);
+
+/* p2p_cid_text writes a CID again. options: version (default -1: as it is), base (default: base32, for version 0 base58btc). P2P_E_INVALID: it
+ * cannot be of that version or in that base. */
+P2P_API int p2p_cid_text(const char *cid, const char *options, char **cid_out);
+
+/* p2p_cid_bytes writes the binary form of a CID. */
+P2P_API int p2p_cid_bytes(const char *cid, uint8_t **data_out, size_t *len_out);
+
+/* p2p_cid_parse reads the binary form of a CID and writes its text, base32 for version 1. */
+P2P_API int p2p_cid_parse(const uint8_t *data, size_t len, char **cid_out);
+
+/* p2p_cid_verify returns 0 if data are the bytes that cid names. P2P_E_SECURITY: they are not. P2P_E_UNSUPPORTED: its hash is unknown or proves
+ * nothing. A CID names one block: a file of several is verified block by block. */
+P2P_API int p2p_cid_verify(const char *cid, const uint8_t *data, size_t len);
 
 #ifdef __cplusplus
 }

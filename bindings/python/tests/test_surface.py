@@ -39,7 +39,7 @@ def test_all_lists_what_a_module_defines(name: str) -> None:
 
 def test_the_package_exports_what_its_modules_do() -> None:
     names = set(libp2pgo.__all__)
-    for name in ("errors", "events", "node", "numbers", "peer", "pubsub", "request", "stream"):
+    for name in ("address", "cid", "envelope", "errors", "events", "keys", "node", "numbers", "peer", "pubsub", "request", "stream"):
         assert set(importlib.import_module(f"libp2pgo.{name}").__all__) <= names
 
 

@@ -20,7 +20,10 @@ __version__ = "0.1.0"
 _logging.getLogger("libp2pgo").addHandler(_logging.NullHandler())
 
 _WHERE = {
+    "address": ("Component", "Multiaddr"),
+    "cid": ("CID",),
     "config": ("Options", "schema"),
+    "envelope": ("Envelope", "PeerRecord"),
     "errors": (
         "AlreadyExists",
         "Attempt",
@@ -73,19 +76,40 @@ _WHERE = {
         "TopicEvents",
     ),
     "gater": ("GateRequest", "Gatekeeper", "Gater"),
+    "keys": ("NetworkKey", "PeerId", "PrivateKey", "PublicKey"),
     "node": ("Node", "Service"),
     "numbers": ("Bandwidth", "BandwidthInfo", "Metrics", "MetricsServer", "Perf", "PerfResult", "PerfServer"),
-    "peer": ("Connection", "Multiaddr", "PeerId", "PeerInfo", "PrivateKey"),
+    "peer": ("Connection", "PeerInfo"),
     "pubsub": ("Message", "Subscription", "Topic", "Verdict"),
     "request": ("Request", "RequestStream"),
     "stream": ("Stream",),
 }
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
-_MODULES = ("config", "errors", "events", "gater", "log", "node", "numbers", "peer", "pubsub", "request", "stream", "sync")
+_MODULES = (
+    "address",
+    "cid",
+    "config",
+    "envelope",
+    "errors",
+    "events",
+    "gater",
+    "keys",
+    "log",
+    "node",
+    "numbers",
+    "peer",
+    "pubsub",
+    "request",
+    "stream",
+    "sync",
+)
 
 if TYPE_CHECKING:
-    from . import config, errors, events, gater, log, node, numbers, peer, pubsub, request, stream, sync
+    from . import address, cid, config, envelope, errors, events, gater, keys, log, node, numbers, peer, pubsub, request, stream, sync
+    from .address import Component, Multiaddr
+    from .cid import CID
     from .config import Options, schema
+    from .envelope import Envelope, PeerRecord
     from .errors import (
         AlreadyExists,
         Attempt,
@@ -138,9 +162,10 @@ if TYPE_CHECKING:
         TopicEvents,
     )
     from .gater import Gatekeeper, Gater, GateRequest
+    from .keys import NetworkKey, PeerId, PrivateKey, PublicKey
     from .node import Node, Service
     from .numbers import Bandwidth, BandwidthInfo, Metrics, MetricsServer, Perf, PerfResult, PerfServer
-    from .peer import Connection, Multiaddr, PeerId, PeerInfo, PrivateKey
+    from .peer import Connection, PeerInfo
     from .pubsub import Message, Subscription, Topic, Verdict
     from .request import Request, RequestStream
     from .stream import Stream
@@ -152,11 +177,14 @@ __all__ = [
     "Bandwidth",
     "BandwidthInfo",
     "Busy",
+    "CID",
     "Cancelled",
     "ClosedError",
+    "Component",
     "ConfigError",
     "Connection",
     "DialError",
+    "Envelope",
     "Error",
     "Event",
     "Events",
@@ -174,6 +202,7 @@ __all__ = [
     "Metrics",
     "MetricsServer",
     "Multiaddr",
+    "NetworkKey",
     "Node",
     "NodeClosed",
     "NotEnoughPeers",
@@ -190,6 +219,7 @@ __all__ = [
     "PeerJoined",
     "PeerLeft",
     "PeerNotFound",
+    "PeerRecord",
     "PeerUnreachable",
     "Perf",
     "PerfResult",
@@ -197,6 +227,7 @@ __all__ = [
     "PermissionDenied",
     "PrivateKey",
     "ProtocolNotSupported",
+    "PublicKey",
     "QueueFull",
     "Refused",
     "Rejected",
@@ -218,10 +249,14 @@ __all__ = [
     "TopicEvents",
     "Unsupported",
     "Verdict",
+    "address",
+    "cid",
     "config",
+    "envelope",
     "errors",
     "events",
     "gater",
+    "keys",
     "log",
     "node",
     "numbers",

@@ -7,7 +7,7 @@ import os
 from typing import Any, List, Mapping, Sequence, TypedDict, Union, cast
 
 from ._library import Library, encode, library, pointer
-from .peer import PrivateKey
+from .keys import NetworkKey, PrivateKey
 
 __all__ = [
     "AddressesOptions",
@@ -193,7 +193,7 @@ class Options(TypedDict, total=False):
 
 PathLike = Union[str, "os.PathLike[str]"]
 Identity = Union[PathLike, PrivateKey, IdentityOptions, None]
-PrivateNetwork = Union[PathLike, bytes, PrivateNetworkOptions, None]
+PrivateNetwork = Union[PathLike, bytes, NetworkKey, PrivateNetworkOptions, None]
 Bootstrap = Union[Sequence[str], BootstrapOptions, None]
 MDNS = Union[bool, MDNSOptions, None]
 
@@ -219,8 +219,8 @@ class Document:
             if isinstance(value, (str, os.PathLike)):
                 return {"file": os.fspath(value)}
         elif name == "private_network":
-            if isinstance(value, bytes):
-                self.secrets["private_network.key"] = value
+            if isinstance(value, (bytes, NetworkKey)):
+                self.secrets["private_network.key"] = bytes(value)
                 return {}
             if isinstance(value, (str, os.PathLike)):
                 return {"file": os.fspath(value)}

@@ -280,7 +280,7 @@ class RequestError(Error):
 
 
 class SecurityError(Error, ConnectionError):
-    """Another peer answered than the one asked for, or the handshake failed."""
+    """Another peer answered than the one asked for, the handshake failed, or a signature is wrong."""
 
     code = _abi.E_SECURITY
 

@@ -99,7 +99,7 @@ class Node:
         listen: addresses to listen at; ``[]`` for none, None for TCP and QUIC on every interface.
         mdns: whether to announce and find nodes on the local network.
         bootstrap: addresses of peers to stay connected to.
-        private_network: the key of a private network: a path or its bytes.
+        private_network: the key of a private network: a path, a NetworkKey or its bytes.
         config: the options by the names of the library's schema, as a mapping or JSON; the others by name go over it.
 
     Raises ConfigError, with the path of the option, ListenError, PermissionDenied or ParseError (the key file) when it starts.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping, Ty
 
 from ._blocking import BlockingPump
 from ._library import library
+from .address import resolve_on
 from .errors import NodeClosed
 from .events import CAPACITY
 from .events import Event as AnyEvent
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     RequestHandler = Callable[[Request], Answer]
     R = TypeVar("R", bound=RequestHandler)
 
-__all__ = ["Events", "Node", "Perf", "RequestStream", "Stream", "Subscription", "Topic"]
+__all__ = ["Events", "Node", "Perf", "RequestStream", "Stream", "Subscription", "Topic", "resolve"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[["Stream"], Any])
@@ -478,3 +479,12 @@ def _answer(function: Callable[[Request], Any], request: Request) -> Any:
     if isinstance(answer, Iterable) and not isinstance(answer, (bytes, bytearray, memoryview)):
         return _Parts(answer)
     return answer
+
+
+def resolve(address: str, *, server: str | None = None, max: int | None = None, timeout: float | None = 30.0) -> tuple[Multiaddr, ...]:
+    """Ask DNS what an address stands for; see :meth:`libp2pgo.Multiaddr.resolve`. It needs no node."""
+    pump = BlockingPump(library())
+    try:
+        return pump.run(resolve_on(pump, address, server, max, timeout))
+    finally:
+        pump.close()
