@@ -4,8 +4,11 @@ import json
 import pathlib
 
 CASES = pathlib.Path(__file__).resolve().parents[1] / "cases"
-TEXTS = ("json", "path", "value", "type", "addresses", "peer", "protocols", "protocol", "name", "options", "rules", "verdict", "format", "address")
-BYTES = ("data", "key")
+TEXTS = (
+    "json", "path", "value", "type", "addresses", "peer", "protocols", "protocol", "name", "options", "rules", "verdict", "format", "address",
+    "domain", "inner", "cid",
+)  # fmt: skip
+BYTES = ("data", "key", "id", "envelope", "record")
 
 
 def text(value):

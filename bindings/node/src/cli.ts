@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The command line: small things that need no program.
 import { parseArgs } from 'node:util'
-import { createKey, peerIdOfKey } from './identity.js'
+import { createKey, peerIdOfKey } from './keys.js'
 import { buildInfo, version } from './library.js'
 import { createNode } from './node.js'
 

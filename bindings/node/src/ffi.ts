@@ -168,7 +168,7 @@ interface Arguments {
   i32: number
   u32: number
   i64: number
-  u64: number
+  u64: number | bigint
   size: number
   text: string | null
   bytes: Uint8Array | null

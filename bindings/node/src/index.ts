@@ -1,5 +1,28 @@
 // libp2pgo: a complete libp2p node for Node.js.
+export {
+  type AddressComponent,
+  type AddressInfo,
+  addressFromBytes,
+  addressToBytes,
+  decapsulateAddress,
+  joinAddresses,
+  parseAddress,
+  type ResolveOptions,
+  resolveAddress,
+  splitAddress,
+} from './address.js'
 export type { CallOptions } from './call.js'
+export {
+  type CidInfo,
+  type CidOptions,
+  type CidTextOptions,
+  cidFromBytes,
+  cidToBytes,
+  formatCid,
+  makeCid,
+  parseCid,
+  verifyCid,
+} from './cid.js'
 export * from './errors.js'
 export type {
   AddressesEvent,
@@ -22,7 +45,37 @@ export type {
   GateRuleInfo,
   Gater,
 } from './gater.js'
-export { createKey, peerIdOfKey } from './identity.js'
+
+export {
+  createKey,
+  createNetworkKey,
+  type Envelope,
+  exportKey,
+  exportPublicKey,
+  type ImportOptions,
+  importKey,
+  importPublicKey,
+  type KeyFormat,
+  networkKeyFingerprint,
+  networkKeyText,
+  openEnvelope,
+  openPeerRecord,
+  type PeerIdInfo,
+  type PeerRecord,
+  type PublicKeyInfo,
+  parseNetworkKey,
+  peerIdFromBytes,
+  peerIdInfo,
+  peerIdOfKey,
+  peerIdToBytes,
+  publicKeyInfo,
+  publicKeyOf,
+  publicKeyOfPeer,
+  sealEnvelope,
+  sealPeerRecord,
+  sign,
+  verify,
+} from './keys.js'
 export { buildInfo, configSchema, crashFile, runtimeInfo, tuneRuntime, version } from './library.js'
 export { type LogLevel, type LogRecord, setLogLevel, setLogListener } from './log.js'
 export { type Connection, createNode, type Node, type OpenOptions, type PeerInfo, type Text } from './node.js'

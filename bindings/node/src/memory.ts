@@ -1,4 +1,5 @@
 // What crosses into the library and back: results checked, blocks copied and freed, arguments checked and encoded.
+import { E } from './constants.js'
 import { errorOf, InvalidArgumentError, type Libp2pError } from './errors.js'
 import { type Native, native } from './ffi.js'
 
@@ -8,6 +9,7 @@ export type Handle = number
 // Calls are synchronous and never nested, so one pair of out-parameters serves them all.
 const out = Buffer.alloc(8)
 const outLength = Buffer.alloc(8)
+const outText = Buffer.alloc(8)
 
 /** The error of this thread's last failed call. */
 export function lastError(lib: Native, status: number): Libp2pError {
@@ -18,6 +20,15 @@ export function lastError(lib: Native, status: number): Libp2pError {
 export function check(lib: Native, result: number): number {
   if (result < 0) throw lastError(lib, result)
   return result
+}
+
+/** Runs a call that verifies something: false if it says that it is not so. */
+export function passes(call: (lib: Native) => number): boolean {
+  const lib = native()
+  const result = call(lib)
+  if (result === E.SECURITY) return false
+  check(lib, result)
+  return true
 }
 
 function unsigned(buffer: Buffer): number {
@@ -56,6 +67,16 @@ export function takeBytes(call: (lib: Native, out: Buffer, length: Buffer) => nu
   const lib = native()
   check(lib, call(lib, out, outLength))
   return copy(lib, unsigned(out), unsigned(outLength))
+}
+
+/** Runs a call that writes bytes, their number and a text. */
+export function takeBytesAndText(
+  call: (lib: Native, out: Buffer, length: Buffer, text: Buffer) => number,
+): [Buffer, string] {
+  const lib = native()
+  check(lib, call(lib, out, outLength, outText))
+  const block = unsigned(outText)
+  return [copy(lib, unsigned(out), unsigned(outLength)), copy(lib, block, lib.strlen(block)).toString()]
 }
 
 function copy(lib: Native, block: number, length: number): Buffer {

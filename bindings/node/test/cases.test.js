@@ -67,7 +67,7 @@ describe('bad input', () => {
 
   async function run({ call, arguments: given }) {
     const tag = ++lastTag
-    const bytes = given.data?.hex ?? given.key?.hex
+    const bytes = Object.values(given).find((value) => value?.hex !== undefined)?.hex
     const own = []
     const config = () => {
       own.push(takeHandle((_, out) => lib.p2p_config_new(given.json ?? null, out)))

@@ -71,6 +71,41 @@ def test_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "key" in capsys.readouterr().err
 
 
+def test_key_files_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> dict[str, str]:
+        assert cli.main([*words, "--json"]) == 0
+        result: dict[str, str] = json.loads(capsys.readouterr().out)
+        return result
+
+    pem, raw, kept = (str(tmp_path / name) for name in ("key.pem", "key.raw", "key"))
+    made = run("key", "new", pem, "--type", "secp256k1", "--format", "pem")
+    shown = run("key", "show", pem)
+    assert (shown["id"], shown["type"]) == (made["id"], "secp256k1")
+    assert shown["cid"].startswith("bafz")
+    run("key", "convert", pem, raw, "--format", "raw")
+    assert run("key", "convert", raw, kept, "--raw", "secp256k1")["id"] == made["id"]
+    assert libp2pgo.PrivateKey.load(kept).peer_id == made["id"]
+    assert cli.main(["key", "convert", pem, kept]) == 1
+    capsys.readouterr()
+
+
+def test_network_key_resolve_and_cid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    swarm = str(tmp_path / "swarm.key")
+    assert cli.main(["network-key", swarm]) == 0
+    first = capsys.readouterr().out
+    assert cli.main(["network-key", swarm]) == 0
+    assert capsys.readouterr().out == first
+    assert cli.main(["resolve", "/ip4/127.0.0.1/tcp/1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"addresses": ["/ip4/127.0.0.1/tcp/1"]}
+    file = tmp_path / "data"
+    file.write_bytes(b"hello world")
+    assert cli.main(["cid", str(file), "--json"]) == 0
+    cid = json.loads(capsys.readouterr().out)["cid"]
+    assert cli.main(["cid", str(file), "--verify", cid]) == 0
+    assert cli.main(["cid", str(file), "--verify", libp2pgo.CID.make(b"other")]) == 1
+    assert "does not name" in capsys.readouterr().err
+
+
 def test_ping(capsys: pytest.CaptureFixture[str]) -> None:
     with sync_node() as n:
         assert cli.main(["ping", n.addresses[0], "--count", "2", "--json"]) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import platform
 import sys
 from typing import Any
@@ -26,8 +27,42 @@ def _id(args: argparse.Namespace) -> dict[str, Any]:
 
 def _key_new(args: argparse.Namespace) -> dict[str, Any]:
     key = libp2pgo.PrivateKey.generate(args.type)
-    key.save(args.file)
+    key.save(args.file, format=args.format)
     return {"id": key.peer_id, "file": args.file}
+
+
+def _key_show(args: argparse.Namespace) -> dict[str, Any]:
+    public = libp2pgo.PrivateKey.load(args.file).public_key
+    return {"type": public.type, "id": public.peer_id, "cid": public.peer_id.cid, "public": public.export("base64").decode()}
+
+
+def _key_convert(args: argparse.Namespace) -> dict[str, Any]:
+    key = libp2pgo.PrivateKey.load(args.file, format="raw" if args.raw else None, type=args.raw)
+    key.save(args.to, format=args.format)
+    return {"id": key.peer_id, "file": args.to}
+
+
+def _network_key(args: argparse.Namespace) -> dict[str, Any]:
+    if os.path.exists(args.file):
+        key = libp2pgo.NetworkKey.load(args.file)
+    else:
+        key = libp2pgo.NetworkKey.generate()
+        key.save(args.file)
+    return {"fingerprint": key.fingerprint, "file": args.file}
+
+
+def _resolve(args: argparse.Namespace) -> dict[str, Any]:
+    return {"addresses": libp2pgo.sync.resolve(args.address, server=args.server, timeout=args.timeout)}
+
+
+def _cid(args: argparse.Namespace) -> dict[str, Any]:
+    with open(args.file, "rb") as file:
+        data = file.read()
+    if args.verify is not None:
+        if not libp2pgo.CID(args.verify).verify(data):
+            raise libp2pgo.SecurityError(f"{args.verify} does not name the bytes of {args.file}")
+        return {"cid": args.verify}
+    return {"cid": libp2pgo.CID.make(data, codec=args.codec)}
 
 
 def _ping(args: argparse.Namespace) -> dict[str, Any]:
@@ -65,11 +100,36 @@ def _parser() -> argparse.ArgumentParser:
 
     command("version", _version, "print the versions of package and library")
     command("id", _id, "print the peer id of a key file").add_argument("file")
-    key = commands.add_parser("key", help="make keys").add_subparsers(dest="key", required=True)
+    types, formats = ("ed25519", "secp256k1", "ecdsa", "rsa"), ("protobuf", "base64", "pem", "raw")
+    key = commands.add_parser("key", help="make and read key files").add_subparsers(dest="key", required=True)
     new = key.add_parser("new", parents=[common], help="write a new private key to a file that does not exist yet")
     new.add_argument("file")
-    new.add_argument("--type", default="ed25519", choices=("ed25519", "secp256k1", "ecdsa", "rsa"))
+    new.add_argument("--type", default="ed25519", choices=types)
+    new.add_argument("--format", default="protobuf", choices=formats)
     new.set_defaults(run=_key_new)
+    show = key.add_parser("show", parents=[common], help="print what is public of a key file (libp2p, Kubo, PEM)")
+    show.add_argument("file")
+    show.set_defaults(run=_key_show)
+    convert = key.add_parser(
+        "convert", parents=[common], help="write a key file once more, in another format, to a file that does not exist yet"
+    )
+    convert.add_argument("file")
+    convert.add_argument("to")
+    convert.add_argument("--format", default="protobuf", choices=formats)
+    convert.add_argument("--raw", metavar="TYPE", choices=types, help="the file holds the bare key of this type")
+    convert.set_defaults(run=_key_convert)
+    network = command(
+        "network-key", _network_key, "print the fingerprint of a private network's swarm.key file, which is made if it does not exist"
+    )
+    network.add_argument("file")
+    resolve = command("resolve", _resolve, "ask DNS what an address stands for")
+    resolve.add_argument("address")
+    resolve.add_argument("--server", metavar="IP:PORT")
+    resolve.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
+    cid = command("cid", _cid, "print the CID of a file's bytes, as one block")
+    cid.add_argument("file")
+    cid.add_argument("--codec", default="raw")
+    cid.add_argument("--verify", metavar="CID", help="fail unless it is this one")
     ping = command("ping", _ping, "connect to an address and measure round trips")
     ping.add_argument("address")
     ping.add_argument("--count", type=int, default=3)
