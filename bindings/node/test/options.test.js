@@ -18,8 +18,9 @@ const beside = {
   stream_open: ['signal', 'timeout'],
   request: ['signal', 'timeout'],
   perf: ['signal', 'timeout'],
+  address_resolve: ['signal', 'timeout'],
 }
-const ours = { 'topic.validate': 'never' }
+const ours = { 'topic.validate': 'never', 'cid.version': '0 | 1', 'cid_text.version': '0 | 1' }
 
 const types = {
   node: ['options', 'NodeOptions'],
@@ -34,6 +35,9 @@ const types = {
   perf: ['numbers', 'PerfOptions'],
   announce: ['options', 'AddressRules'],
   gate_ask: ['gater', 'AskOptions'],
+  address_resolve: ['address', 'ResolveOptions'],
+  cid: ['cid', 'CidOptions'],
+  cid_text: ['cid', 'CidTextOptions'],
   dht_put: ['dht', 'DHTPutOptions'],
   dht_get: ['dht', 'DHTGetOptions'],
   dht_search: ['dht', 'DHTSearchOptions'],
