@@ -40,6 +40,18 @@ int p2p_log_queue(p2p_handle queue, uint64_t tag)
     return go_log_queue(queue, tag);
 }
 
+int p2p_log_fd(int fd, const char *options)
+{
+    ENTER();
+    return go_log_fd(fd, (char *)options);
+}
+
+int p2p_log_file(const char *path, const char *options)
+{
+    ENTER();
+    return go_log_file((char *)path, (char *)options);
+}
+
 int p2p_crash_file(const char *path)
 {
     ENTER();

@@ -4,7 +4,6 @@ package main
 import "C"
 
 import (
-	"log/slog"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -84,23 +83,40 @@ func go_log_queue(queue C.p2p_handle, tag C.uint64_t) (rc C.int) {
 }
 
 func logText(r core.LogRecord) string {
-	fields := append([]string{levelName(r.Level), r.Time.Format(time.RFC3339Nano), r.Subsystem, r.Message}, r.Attrs...)
+	fields := append([]string{core.LevelName(r.Level), r.Time.Format(time.RFC3339Nano), r.Subsystem, r.Message}, r.Attrs...)
 	for i, f := range fields {
 		fields[i] = strings.ReplaceAll(f, "\n", "\\n")
 	}
 	return strings.Join(fields, "\n")
 }
 
-func levelName(l slog.Level) string {
-	switch {
-	case l < slog.LevelInfo:
-		return "debug"
-	case l < slog.LevelWarn:
-		return "info"
-	case l < slog.LevelError:
-		return "warn"
+//export go_log_fd
+func go_log_fd(fd C.int, options *C.char) (rc C.int) {
+	defer trap(&rc)
+	o, err := core.ParseLogOutputOptions([]byte(text(options)))
+	if err == nil {
+		err = core.SetLogFD(int(fd), o)
 	}
-	return "error"
+	if err != nil {
+		return fail(err)
+	}
+	return 0
+}
+
+//export go_log_file
+func go_log_file(path, options *C.char) (rc C.int) {
+	defer trap(&rc)
+	o, err := core.ParseLogOutputOptions([]byte(text(options)))
+	if err == nil && path != nil && text(path) == "" {
+		err = core.Errorf(core.ErrInvalid, "path: is empty; NULL ends the file")
+	}
+	if err == nil {
+		err = core.SetLogFile(text(path), o)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return 0
 }
 
 //export go_crash_file
@@ -158,6 +174,7 @@ func go_runtime_info(out **C.char) (rc C.int) {
 			open[name] = live[k].Load()
 		}
 	}
+	logged, lost := core.LogCounts()
 	return putJSON(out, struct {
 		Goroutines          int              `json:"goroutines"`
 		HeapBytes           uint64           `json:"heap_bytes"`
@@ -166,7 +183,10 @@ func go_runtime_info(out **C.char) (rc C.int) {
 		FileDescriptorLimit uint64           `json:"file_descriptor_limit"`
 		Handles             map[string]int64 `json:"handles"`
 		Panics              int64            `json:"panics"`
-	}{runtime.NumGoroutine(), heap[0].Value.Uint64(), entries("/proc/self/task"), entries("/proc/self/fd") - 1, limit.Cur, open, core.Panics()})
+		LogRecords          uint64           `json:"log_records"`
+		LogDropped          uint64           `json:"log_dropped"`
+	}{runtime.NumGoroutine(), heap[0].Value.Uint64(), entries("/proc/self/task"), entries("/proc/self/fd") - 1, limit.Cur, open, core.Panics(),
+		logged, lost})
 }
 
 // entries counts a directory's entries; what reads /proc/self/fd has one descriptor open for it.

@@ -152,23 +152,31 @@ func SetLogSink(sink func(LogRecord)) { setOutlet(outletSink, sink) }
 // SetLogInbox is SetLogSink for an inbox for which capacity records may wait; then the oldest are dropped and announced. end takes it back
 // and waits until the inbox is no longer called. The newest inbox takes the place of the one before.
 func SetLogInbox(capacity int, inbox Inbox[LogRecord]) (end func()) {
-	return openOutlet(outletInbox, capacity, inbox, 0)
+	take := func(r LogRecord) bool {
+		inbox.Deliver(r)
+		return true
+	}
+	return openOutlet(outletInbox, capacity, take, inbox.Dropped, 0)
 }
 
-// openOutlet puts a mailbox before an outlet. end waits at most patience for what is in it to be taken.
-func openOutlet(which, capacity int, inbox Inbox[LogRecord], patience time.Duration) (end func()) {
-	deliver, dropped := inbox.Deliver, inbox.Dropped
-	inbox.Deliver = func(r LogRecord) {
-		logs.delivered.Add(1)
-		deliver(r)
-	}
-	inbox.Dropped = func(n uint64) {
-		logs.dropped.Add(n)
-		if dropped != nil {
-			dropped(n)
-		}
-	}
-	m := newMailbox("log", inbox, DropOldest, capacity, 0, nil)
+// openOutlet puts a mailbox before an outlet, whose take reports whether it had room for a record. dropped is told how many were lost before that; it
+// may be nil. end waits at most patience for what is in the mailbox to be taken.
+func openOutlet(which, capacity int, take func(LogRecord) bool, dropped func(n uint64), patience time.Duration) (end func()) {
+	m := newMailbox("log", Inbox[LogRecord]{
+		Deliver: func(r LogRecord) {
+			if take(r) {
+				logs.delivered.Add(1)
+			} else {
+				logs.dropped.Add(1)
+			}
+		},
+		Dropped: func(n uint64) {
+			logs.dropped.Add(n)
+			if dropped != nil {
+				dropped(n)
+			}
+		},
+	}, DropOldest, capacity, 0, nil)
 	remove := setOutlet(which, func(r LogRecord) { m.put(context.Background(), r, 0) }) // DropOldest does not wait
 	return func() {
 		remove()

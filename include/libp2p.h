@@ -207,6 +207,16 @@ P2P_API int p2p_log_level(const char *subsystem, const char *level);
  * dropped and announced. */
 P2P_API int p2p_log_queue(p2p_handle queue, uint64_t tag);
 
+/* p2p_log_fd writes log records to a descriptor, a line each, too; -1 ends that. It is duplicated, so you may close it, and stays as it is: what it does
+ * not take at once is lost, counted (p2p_runtime_info) and told in the log. options: format ("text": time, level, subsystem, message, key=value;
+ * "json": an object per line; default "text"). P2P_E_INVALID: not an open descriptor. */
+P2P_API int p2p_log_fd(int fd, const char *options);
+
+/* p2p_log_file writes log records to the end of a file, too, made with mode 0600 if it is not there; NULL ends that when all is written. options: format
+ * as for p2p_log_fd, max_bytes (default 16 MiB, then it becomes path.1 and a new one is begun), keep (such older files, default 1). P2P_E_PERMISSION,
+ * P2P_E_SYSTEM: it cannot be opened. */
+P2P_API int p2p_log_file(const char *path, const char *options);
+
 /* p2p_crash_file names a file to which the Go runtime also writes its last words should the process die of a bug in it; NULL ends it. */
 P2P_API int p2p_crash_file(const char *path);
 
@@ -215,7 +225,7 @@ P2P_API int p2p_crash_file(const char *path);
 P2P_API int p2p_runtime_tune(int32_t threads, int64_t heap_bytes);
 
 /* p2p_runtime_info writes JSON: goroutines, heap_bytes, threads, file_descriptors, file_descriptor_limit, handles (kind to number),
- * panics (recovered). */
+ * panics (recovered), log_records and log_dropped (handed over, and lost because nobody took them in time). */
 P2P_API int p2p_runtime_info(char **json_out);
 
 /* p2p_live_handles returns the number of open handles of a P2P_KIND_, or of all with 0. */
@@ -523,8 +533,8 @@ P2P_API int p2p_metrics(p2p_handle node, const char *format, char **text_out);
  * (default 16). P2P_E_LISTEN: the address is in use, or cannot be bound. P2P_E_PARSE: malformed. */
 P2P_API int p2p_metrics_serve(p2p_handle node, const char *address, const char *options, p2p_handle *service_out);
 
-/* p2p_bandwidth_info writes JSON: total, peers and protocols, each with in, out (bytes of streams) and rate_in, rate_out (bytes per second, smoothed),
- * those with the most first. P2P_E_STATE: the node has metrics.bandwidth off. */
+/* p2p_bandwidth_info writes JSON: total, peers and protocols, each with bytes in and out and their rates per second, those with the most first;
+ * docs/numbers.md lists the keys. P2P_E_STATE: the node has metrics.bandwidth off. */
 P2P_API int p2p_bandwidth_info(p2p_handle node, char **json_out);
 
 /* p2p_perf_serve answers runs of the perf protocol (/perf/1.0.0; libp2p/specs, perf) until closed: it swallows and sends bytes for whoever asks. options:

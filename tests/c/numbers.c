@@ -1,6 +1,8 @@
 /* Numbers: metrics as text and JSON, the HTTP endpoint, bandwidth, the perf protocol. */
 #include "support.h"
 
+#include <sys/stat.h>
+
 /* The value of the line of a Prometheus text that begins with `series`, as "name" or "name{label=\"value\"}"; -1: there is none. */
 static double value_of(const char *text, const char *series)
 {
@@ -209,6 +211,71 @@ TEST(perf__ends_when_cancelled_and_when_its_node_closes)
     GOOD(p2p_close(pair.b));
     GOOD(p2p_close(queue));
     free(t);
+}
+
+/* Has something logged: a dial that fails. */
+static void make_noise(void)
+{
+    p2p_handle node = new_node(NULL, NULL);
+    char *peer;
+    ERROR(p2p_peer_connect(node, NOWHERE, &peer, NULL), P2P_E_DIAL);
+    GOOD(p2p_close(node));
+}
+
+TEST(log_fd__gets_lines_and_may_be_closed_by_its_owner)
+{
+    int ends[2];
+    char text[4097] = "";
+    CHECK(pipe(ends) == 0);
+    GOOD(p2p_log_fd(ends[1], NULL));
+    close(ends[1]);
+    GOOD(p2p_log_level("swarm2", "debug"));
+    make_noise();
+    CHECK(read(ends[0], text, sizeof text - 1) > 0);
+    CONTAINS(text, " debug swarm2 ");
+    GOOD(p2p_log_fd(-1, NULL));
+    while (read(ends[0], text, sizeof text - 1) > 0) {} /* to the end: nobody holds the other one */
+    GOOD(p2p_log_level("*", "off"));
+    close(ends[0]);
+    ERROR(p2p_log_fd(ends[0], NULL), P2P_E_INVALID);
+}
+
+TEST(log_fd__that_nobody_reads_holds_nothing_up)
+{
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    const int64_t before = runtime_number("log_dropped");
+    GOOD(p2p_log_fd(ends[1], "{\"format\": \"json\"}"));
+    GOOD(p2p_log_level("*", "debug"));
+    for (int i = 0; i < 1000 && runtime_number("log_dropped") == before; i++) make_noise();
+    CHECK(runtime_number("log_dropped") > before);
+    GOOD(p2p_log_fd(-1, NULL));
+    GOOD(p2p_log_level("*", "off"));
+    close(ends[0]);
+    close(ends[1]);
+}
+
+TEST(log_file__is_private_and_complete)
+{
+    char path[] = "/tmp/libp2pgo-test-XXXXXX", text[8192] = "";
+    struct stat state;
+    const int fd = mkstemp(path);
+    CHECK(fd >= 0);
+    unlink(path);
+    GOOD(p2p_log_file(path, "{\"format\": \"json\"}"));
+    GOOD(p2p_log_level("swarm2", "debug"));
+    make_noise();
+    GOOD(p2p_log_level("*", "off"));
+    GOOD(p2p_log_file(NULL, NULL)); /* all is written */
+    CHECK(stat(path, &state) == 0);
+    EQUAL(state.st_mode & 0777, 0600);
+    FILE *file = fopen(path, "r");
+    CHECK(file && fread(text, 1, sizeof text - 1, file) > 0);
+    CONTAINS(text, "{\"time\":");
+    CONTAINS(text, "\"subsystem\":\"swarm2\"");
+    fclose(file);
+    close(fd);
+    unlink(path);
 }
 
 TEST(numbers__leave_nothing_behind)

@@ -23,6 +23,8 @@ export const signatures = {
   p2p_free: ['void', 'block'],
   p2p_log_level: ['i32', 'text', 'text'],
   p2p_log_queue: ['i32', 'u64', 'u64'],
+  p2p_log_fd: ['i32', 'i32', 'text'],
+  p2p_log_file: ['i32', 'text', 'text'],
   p2p_crash_file: ['i32', 'text'],
   p2p_runtime_tune: ['i32', 'i32', 'i64'],
   p2p_runtime_info: ['i32', 'out'],

@@ -77,7 +77,15 @@ export {
   verify,
 } from './keys.js'
 export { buildInfo, configSchema, crashFile, runtimeInfo, tuneRuntime, version } from './library.js'
-export { type LogLevel, type LogRecord, setLogLevel, setLogListener } from './log.js'
+export {
+  type LogLevel,
+  type LogOutputOptions,
+  type LogRecord,
+  setLogFd,
+  setLogFile,
+  setLogLevel,
+  setLogListener,
+} from './log.js'
 export { type Connection, createNode, type Node, type OpenOptions, type PeerInfo, type Text } from './node.js'
 export type { AddressRules, IdentityOptions, KeyType, NodeOptions } from './options.js'
 export type {

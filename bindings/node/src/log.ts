@@ -1,7 +1,7 @@
 // The library's logs. All are off at load, and nothing is ever written to stdout or stderr.
 import { EVENT } from './constants.js'
 import { native } from './ffi.js'
-import { check, textOf } from './memory.js'
+import { check, integerOf, optionsOf, textOf } from './memory.js'
 import { type Queue, queue, type Source } from './queue.js'
 import type { Records } from './records.js'
 
@@ -59,4 +59,30 @@ export function setLogListener(listener: ((record: LogRecord) => void) | null): 
   listening = listener ? new LogSource(listener) : undefined
   check(lib, lib.p2p_log_queue(listening?.queue.handle ?? 0, listening?.tag ?? 0))
   previous?.queue.remove(previous.tag)
+}
+
+/** How log records are written. */
+export interface LogOutputOptions {
+  /** 'text': time, level, subsystem, message and key=value, a record per line; 'json': an object per line. Default: 'text'. */
+  format?: 'text' | 'json' | undefined
+  /** Size of a file beyond which it becomes path.1 and a new one is begun. Default: 16777216. */
+  max_bytes?: number | undefined
+  /** Older files that are kept. Default: 1. */
+  keep?: number | undefined
+}
+
+/**
+ * Writes the library's log to a file descriptor too, such as 2; null ends that. Nothing waits for who reads it: what it
+ * does not take at once is lost, counted in `runtimeInfo().log_dropped`, and told in the log.
+ */
+export function setLogFd(fd: number | null, options?: LogOutputOptions): void {
+  const lib = native()
+  const number = fd === null ? -1 : integerOf('fd', fd, 0, 0x7fff_ffff)
+  check(lib, lib.p2p_log_fd(number, optionsOf(options)))
+}
+
+/** Writes the library's log to the end of a file too; null ends that when all is written. */
+export function setLogFile(path: string | null, options?: LogOutputOptions): void {
+  const lib = native()
+  check(lib, lib.p2p_log_file(path === null ? null : textOf('path', path), optionsOf(options)))
 }

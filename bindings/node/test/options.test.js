@@ -33,6 +33,7 @@ const types = {
   metrics_serve: ['numbers', 'MetricsServeOptions'],
   perf_serve: ['numbers', 'PerfServeOptions'],
   perf: ['numbers', 'PerfOptions'],
+  log_output: ['log', 'LogOutputOptions'],
   announce: ['options', 'AddressRules'],
   gate_ask: ['gater', 'AskOptions'],
   address_resolve: ['address', 'ResolveOptions'],

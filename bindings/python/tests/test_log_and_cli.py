@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,35 @@ def test_forward_and_stop(caplog: pytest.LogCaptureFixture) -> None:
     finally:
         log.stop()
     assert any(r.name.startswith("libp2pgo.") for r in caplog.records)
+
+
+def test_the_log_goes_to_a_descriptor_and_a_file(tmp_path: Path) -> None:
+    """Both get every record; the file has them all when it is ended."""
+    path = tmp_path / "node.log"
+    reading, writing = os.pipe()
+    log.to_fd(writing)
+    os.close(writing)
+    log.to_file(path, format="json", max_bytes=1 << 20, keep=0)
+    log.set_level("debug", "swarm2")
+    try:
+        with sync_node() as a, pytest.raises(libp2pgo.DialError):
+            a.connect(f"/ip4/127.0.0.1/tcp/1/p2p/{NOBODY}")
+    finally:
+        log.set_level(None)
+        log.to_fd(None)
+        log.to_file(None)
+    with os.fdopen(reading) as pipe:
+        lines = pipe.read().splitlines()
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines
+    assert len(lines) == len(records)
+    assert all(" debug swarm2 " in line for line in lines)
+    assert {record["subsystem"] for record in records} == {"swarm2"}
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(libp2pgo.InvalidArgument):
+        log.to_fd(987654)
+    with pytest.raises(libp2pgo.SystemFailure, match="no_such"):
+        log.to_file(tmp_path / "no_such" / "node.log")
 
 
 def test_an_unknown_level_is_refused() -> None:

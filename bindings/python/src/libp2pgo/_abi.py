@@ -142,6 +142,8 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "p2p_free": (None, (c_void_p,)),
     "p2p_log_level": (c_int, (_text, _text)),
     "p2p_log_queue": (c_int, (_handle, c_uint64)),
+    "p2p_log_fd": (c_int, (c_int, _text)),
+    "p2p_log_file": (c_int, (_text, _text)),
     "p2p_crash_file": (c_int, (_text,)),
     "p2p_runtime_tune": (c_int, (c_int32, c_int64)),
     "p2p_runtime_info": (c_int, (_text_out,)),

@@ -1,7 +1,11 @@
-"""The library's log in Python's logging: records go to ``libp2pgo.<subsystem>``, once :func:`forward` was called."""
+"""The library's log: in Python's logging, as ``libp2pgo.<subsystem>``, after :func:`forward`; or written to a descriptor or a file.
+
+The latter two need no thread of Python's, and go on while the interpreter is busy: ``log.to_file("node.log"); log.set_level("info")``.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import select
@@ -13,7 +17,7 @@ from ._engine import next_tag, poll, queue_fd
 from ._library import Library, encode, library
 from .errors import Error
 
-__all__ = ["forward", "stop"]
+__all__ = ["forward", "set_level", "stop", "to_fd", "to_file"]
 
 Level = Union[int, str]
 _SLOG = ((8, logging.ERROR), (4, logging.WARNING), (0, logging.INFO))
@@ -29,14 +33,47 @@ def forward(level: Level = logging.WARNING, subsystem: str = "*") -> None:
     """
     global _forwarder
     lib = library()
-    number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
-    if not isinstance(number, int):
-        raise ValueError(f"unknown level {level!r}")
-    name = next((name for limit, name in _NAMES if number >= limit), "debug")
+    name = _level_name(level)
     with _lock:
         if _forwarder is None:
             _forwarder = _Forwarder(lib)
-        lib.check(lib.p2p_log_level(encode(subsystem), name.encode()))
+        lib.check(lib.p2p_log_level(encode(subsystem), name))
+
+
+def _level_name(level: Level) -> bytes:
+    number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
+    if not isinstance(number, int):
+        raise ValueError(f"unknown level {level!r}")
+    return next((name for limit, name in _NAMES if number >= limit), "debug").encode()
+
+
+def set_level(level: Level | None, subsystem: str = "*") -> None:
+    """Set how much ``subsystem`` ("dht", "swarm2", "pubsub", ...; "*" for all, also later ones) logs, wherever that goes; None: nothing."""
+    lib = library()
+    lib.check(lib.p2p_log_level(encode(subsystem), b"off" if level is None else _level_name(level)))
+
+
+def to_fd(fd: int | None, *, format: str = "text") -> None:
+    """Write the log to a file descriptor, such as 2; None ends that.
+
+    Nothing waits for who reads it: what it does not take at once is lost, counted, and told in the log. ``format`` is "text" or "json".
+    """
+    lib = library()
+    lib.check(lib.p2p_log_fd(-1 if fd is None else fd, json.dumps({"format": format}).encode()))
+
+
+def to_file(path: str | os.PathLike[str] | None, *, format: str = "text", max_bytes: int | None = None, keep: int | None = None) -> None:
+    """Write the log to the end of a file; None ends that when all is written.
+
+    Args:
+        format: "text", or "json" for an object per line.
+        max_bytes: beyond this size, by default 16 MiB, the file is renamed to ``path.1`` and a new one is begun.
+        keep: such older files that are kept; default 1.
+    """
+    lib = library()
+    options = {"format": format, "max_bytes": max_bytes, "keep": keep}
+    given = {name: value for name, value in options.items() if value is not None}
+    lib.check(lib.p2p_log_file(None if path is None else encode(os.fspath(path)), json.dumps(given).encode()))
 
 
 def stop() -> None:
