@@ -66,6 +66,7 @@ func failureOf(ctx context.Context, err error) failure {
 	var remote *core.RemoteError
 	var size *core.SizeError
 	var partial *partialWrite
+	var refusal *core.RendezvousError
 	switch {
 	case errors.As(err, &reset):
 		f.detail = int64(reset.Code)
@@ -73,6 +74,8 @@ func failureOf(ctx context.Context, err error) failure {
 		f.detail, f.words = int64(remote.Code), remote.Words // as the handler said them
 	case errors.As(err, &size):
 		f.detail = size.Size
+	case errors.As(err, &refusal):
+		f.detail = int64(refusal.Status)
 	case errors.As(err, &partial):
 		f.detail = int64(partial.sent)
 	}

@@ -29,6 +29,9 @@ func (c *Config) checkValues() error {
 	if c.Security != nil && len(c.Security) == 0 || hasTwice(c.Security) {
 		return &OptionError{"security", "name tls, noise, or both once"}
 	}
+	if err := c.Rendezvous.checkValues(); err != nil {
+		return err
+	}
 	if len(c.Identify.Agent) > 512 {
 		return &OptionError{"identify.agent", "longer than 512 bytes"}
 	}
@@ -78,6 +81,9 @@ func (c *Config) checkConflicts() error {
 	}
 	if private && c.Transports.ShareTCP {
 		return conflict("transports.share_tcp", "conflicts with private_network, whose connections look alike on all ports")
+	}
+	if err := c.Rendezvous.checkConflicts(); err != nil {
+		return err
 	}
 	if private {
 		with := "private_network.file"

@@ -26,6 +26,7 @@ type Config struct {
 	Dial           DialConfig           `json:"dial" doc:"how peers are dialled"`
 	MDNS           MDNSConfig           `json:"mdns" doc:"discovery of peers on the local network"`
 	Bootstrap      BootstrapConfig      `json:"bootstrap" doc:"peers to connect to at start, and again whenever they are lost"`
+	Rendezvous     RendezvousConfig     `json:"rendezvous" doc:"the rendezvous points that discovery uses, and being one (libp2p/specs, rendezvous)"`
 	Keep           KeepConfig           `json:"keep" doc:"pauses between attempts to reach kept peers"`
 	Pubsub         PubsubConfig         `json:"pubsub" doc:"publish and subscribe (gossipsub)"`
 	DHT            DHTConfig            `json:"dht" doc:"the distributed hash table (Kademlia): records, providers, peers by their id; docs/dht.md"`
@@ -160,6 +161,7 @@ func DefaultConfig() *Config {
 		Dial:          DialConfig{TimeoutMs: 15_000},
 		MDNS:          MDNSConfig{Service: "_p2p._udp"},
 		Bootstrap:     BootstrapConfig{Peers: []string{}, RetryMinMs: 1000, RetryMaxMs: 60_000},
+		Rendezvous:    defaultRendezvous(),
 		Keep:          KeepConfig{RetryMinMs: 1000, RetryMaxMs: 60_000},
 		Pubsub: PubsubConfig{
 			Enabled: true, Signing: "sign", D: 6, DLow: 5, DHigh: 12, DLazy: 6, HeartbeatMs: 1000, FloodPublish: true, MaxMessageSize: 1 << 20,
@@ -228,6 +230,7 @@ func (c *Config) Clone() *Config {
 	copied.Security = slices.Clone(c.Security)
 	copied.Bootstrap.Peers = slices.Clone(c.Bootstrap.Peers)
 	copied.DHT.Validators = slices.Clone(c.DHT.Validators)
+	copied.Rendezvous.Points = slices.Clone(c.Rendezvous.Points)
 	copied.identityKey = bytes.Clone(c.identityKey)
 	copied.networkKey = bytes.Clone(c.networkKey)
 	copied.given = make(map[string]bool, len(c.given))

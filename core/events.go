@@ -199,6 +199,7 @@ func (t *peerTable) gone(id peer.ID) {
 	delete(t.peers, id)
 	t.node.emit(Event{Type: PeerDisconnected, Peer: id})
 	t.node.keeper.disconnected(id)
+	t.node.meetings.disconnected(id)
 }
 
 // bestConn prefers a direct connection, then one without limits.

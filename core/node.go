@@ -34,6 +34,9 @@ type Node struct {
 	given  givenAddresses
 	since  time.Time
 
+	rendezvous *rendezvousServer // nil: the node is no rendezvous point
+	meetings   meetings
+
 	advertised *advertised
 	gate       *gate
 	numbers    numbers
@@ -94,6 +97,7 @@ func New(ctx context.Context, cfg *Config, inbox Inbox[Event]) (*Node, error) {
 	n.ctx, n.cancel = context.WithCancelCause(context.Background()) // ended by Close
 	n.events = newMailbox("events", inbox, DropOldest, cfg.Events.Capacity, 0, nil)
 	n.keeper = &keeper{node: n, kept: map[peer.ID]*keptPeer{}}
+	n.meetings.node = n
 	n.peers = newPeerTable(n)
 	n.gate.watch()
 	if err := n.start(ctx, addresses, taken); err != nil {
@@ -115,6 +119,9 @@ func (n *Node) start(ctx context.Context, addresses []listenAddress, taken map[s
 			return err
 		}
 		n.pubsub = p
+	}
+	if err := n.startRendezvous(); err != nil {
+		return err
 	}
 	if n.cfg.DHT.Mode != "off" {
 		d, err := startDHT(n)
@@ -317,6 +324,7 @@ type NodeInfo struct {
 	Connections    int             `json:"connections"`
 	Streams        int             `json:"streams"`
 	Protocols      []string        `json:"protocols"`
+	Rendezvous     *RendezvousInfo `json:"rendezvous"`
 	Events         MailboxInfo     `json:"events"`
 }
 
@@ -335,6 +343,7 @@ func (n *Node) Info() any {
 		ID: n.ID().String(), Addresses: n.Addresses(), Listening: []string{}, Agent: n.cfg.Identify.Agent, Transports: []string{},
 		Security: n.cfg.Security, PrivateNetwork: private, Limits: n.cfg.Limits.Preset, UptimeMs: time.Since(n.since).Milliseconds(),
 		Peers: len(net.Peers()), KnownPeers: knownPeers(n.host.Peerstore(), n.ID()), KeptPeers: n.keeper.count(), Protocols: []string{},
+		Rendezvous: n.RendezvousInfo(),
 	}
 	info.AddressRules = n.advertised.rules()
 	for _, a := range net.ListenAddresses() {

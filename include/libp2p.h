@@ -137,6 +137,8 @@ typedef struct p2p_event {
 #define P2P_KIND_TOPIC 8
 #define P2P_KIND_SUBSCRIPTION 9
 #define P2P_KIND_TOKEN 10       /* a verdict that p2p_answer gives */
+#define P2P_KIND_SEARCH 11      /* a running query whose results are events */
+#define P2P_KIND_DISCOVERY 12   /* p2p_rendezvous_register, p2p_discovery_advertise, p2p_discovery_join */
 
 /* Event types, with the fields they use beside type, tag and subject. Texts of several fields have one per line. */
 #define P2P_EVENT_DONE 1               /* a call ended: status, and what its entry says; on failure text and value as p2p_last_error, p2p_last_detail */
@@ -161,6 +163,12 @@ typedef struct p2p_event {
 #define P2P_EVENT_VALIDATE 41          /* as P2P_EVENT_MESSAGE, subject a topic; object: token that wants p2p_answer */
 #define P2P_EVENT_TOPIC_JOINED 42      /* subject: topic; text: peer */
 #define P2P_EVENT_TOPIC_LEFT 43        /* subject: topic; text: peer */
+#define P2P_EVENT_DISCOVERY_FOUND 60       /* a peer of the topic; text: peer, source (dht, mdns, "rendezvous <peer>"), then addresses */
+#define P2P_EVENT_DISCOVERY_ADVERTISED 61  /* text: a source that knows of this node now; value: ms until it is told again */
+#define P2P_EVENT_DISCOVERY_FAILED 62      /* a source failed: status and words, "source: why"; object: ms until the next try, 0 none */
+#define P2P_EVENT_DISCOVERY_CONNECTED 63   /* a peer of a joined topic is connected; text: peer, source ("peers": by its own word), address; flags */
+#define P2P_EVENT_DISCOVERY_LEFT 64        /* it left the topic, or is gone; text: peer */
+#define P2P_EVENT_DISCOVERY_UNREACHABLE 65 /* one that was found did not answer; status and words as p2p_peer_connect; object: ms until the next try, 0 none */
 #define P2P_EVENT_GATE 80              /* p2p_gate_ask; object: token that wants p2p_answer; text: peer, address, stage: "dial" (no address) or "connection"; flags */
 
 /* Event flags. */
@@ -193,7 +201,7 @@ P2P_API const char *p2p_error_name(int code);
 P2P_API const char *p2p_last_error(void);
 
 /* p2p_last_detail returns the number that belongs to this thread's last failed call: the peer's code with P2P_E_RESET, the handler's with
- * P2P_E_REMOTE, the size needed with P2P_E_TOO_BIG, else 0. */
+ * P2P_E_REMOTE, the size needed with P2P_E_TOO_BIG, the status of a rendezvous point's refusal, else 0. */
 P2P_API int64_t p2p_last_detail(void);
 
 /* p2p_free ends a block that an out-parameter brought. NULL is allowed. */
@@ -521,6 +529,7 @@ P2P_API int p2p_gate_list(p2p_handle node, char **json_out);
  * (time for a verdict, at most 10000; default 1000), default ("block", "allow": the verdict when you are late; default "block"), capacity (verdicts
  * pending, default 256; beyond it the default holds). P2P_E_EXISTS: somebody is asked already. */
 P2P_API int p2p_gate_ask(p2p_handle node, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out);
+
 /* ---- Numbers ------------------------------------------------------------------------------------------------------------------
  * What a node has and what it did, each number its own: other nodes of the process do not show. docs/numbers.md lists them all. */
 
@@ -547,6 +556,44 @@ P2P_API int p2p_perf_serve(p2p_handle node, const char *options, p2p_handle *ser
  * not transfer so much, or has too many runs. */
 P2P_API int p2p_perf_run(p2p_handle node, const char *peer, int64_t upload_bytes, int64_t download_bytes, const char *options, char **json_out,
                          const p2p_call *call);
+/* ---- Discovery ----------------------------------------------------------------------------------------------------------------
+ * How peers that know a name, and not each other, meet. A source is a place to meet at: the DHT, rendezvous points (rendezvous.points), the local network
+ * (mDNS). By default every source that is on is used. A topic is a name of 1 to 255 bytes of UTF-8; those of pubsub are another matter. */
+
+/* p2p_discovery_join keeps this node together with all others that join the topic: it advertises, finds, connects and connects again until
+ * closed, which tells the others. Connections stay. Each peer that is connected is P2P_EVENT_DISCOVERY_CONNECTED, also one that came by itself or was
+ * connected before; _FOUND, _LEFT, _UNREACHABLE, _ADVERTISED and _FAILED tell the rest. queue 0: no events. options: sources (also "peers"), points,
+ * advertise, find, connect, max_peers, and pauses; docs/discovery.md. P2P_E_EXISTS: joined already. */
+P2P_API int p2p_discovery_join(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *join_out);
+
+/* p2p_discovery_peers writes the peer ids of a joined topic that are connected. */
+P2P_API int p2p_discovery_peers(p2p_handle join, char **peers_out);
+
+/* p2p_discovery_advertise tells the sources that this node is of a topic, and again before that ends or when its addresses change, until
+ * closed. P2P_EVENT_DISCOVERY_ADVERTISED and _FAILED tell how it goes. options: sources, points, ttl_ms (2 h), retry_min_ms, retry_max_ms.
+ * P2P_E_STATE: no source is on, or one that is named is off. */
+P2P_API int p2p_discovery_advertise(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag,
+                                    p2p_handle *advertisement_out);
+
+/* p2p_discovery_find looks for peers of a topic: each comes once, as P2P_EVENT_DISCOVERY_FOUND, and is not connected. P2P_EVENT_CLOSED follows when all
+ * sources have answered, with status if none could; close the search then, or earlier to end it. options: sources, points, limit (peers after which
+ * it ends), follow (true: look again and again), interval_ms (60000: longest pause of follow). P2P_E_STATE: no source is on. */
+P2P_API int p2p_discovery_find(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *search_out);
+
+/* p2p_rendezvous_register tells a rendezvous point (libp2p/specs, rendezvous), given as for p2p_peer_connect, that this node is of a name, waits for its
+ * consent, and writes, or completes with as object, a handle that renews it until closed, which takes it back; value: ms granted. queue and tag:
+ * where _ADVERTISED and _FAILED go later (0: nowhere). options: ttl_ms (2 h), retry_min_ms, retry_max_ms. P2P_E_INVALID: it does not take the name
+ * or grant the time. P2P_E_BUSY: it is full. P2P_E_REFUSED: not authorized. P2P_E_PROTOCOL: it is no point. P2P_E_STATE: this node has no address. */
+P2P_API int p2p_rendezvous_register(p2p_handle node, const char *point, const char *name, const char *options, p2p_handle queue, uint64_t tag,
+                                    p2p_handle *registration_out, const p2p_call *call);
+
+/* p2p_rendezvous_unregister takes back what this node told a point, also in an earlier life. Done when sent: there is no answer to it. */
+P2P_API int p2p_rendezvous_unregister(p2p_handle node, const char *point, const char *name, const p2p_call *call);
+
+/* p2p_rendezvous_discover asks a point who is of a name ("": of any) and writes, or completes with as text, JSON: registrations (each with peer,
+ * namespace, addresses, ttl_ms), cookie, and refused (how many had a bad signature and are left out). options: limit, cookie (of an earlier answer: only what
+ * came since; P2P_E_INVALID when the point no longer knows it: ask without). Other errors as for p2p_rendezvous_register. */
+P2P_API int p2p_rendezvous_discover(p2p_handle node, const char *point, const char *name, const char *options, char **json_out, const p2p_call *call);
 
 /* ---- Keys ---------------------------------------------------------------------------------------------------------------------
  * What can be done with keys and what they sign, without a node. Keys are handed around in libp2p's protobuf form; formats are those of other

@@ -80,6 +80,12 @@ static int call(const struct bad_input *c, p2p_handle config)
     if (IS("p2p_gate_remove")) return p2p_gate_remove(node, c->rules);
     if (IS("p2p_gate_default")) return p2p_gate_default(node, c->verdict);
     if (IS("p2p_gate_ask")) return p2p_gate_ask(node, c->options, queue, 0, &handle);
+    if (IS("p2p_discovery_join")) return p2p_discovery_join(node, c->name, c->options, queue, 0, &handle);
+    if (IS("p2p_discovery_advertise")) return p2p_discovery_advertise(node, c->name, c->options, queue, 0, &handle);
+    if (IS("p2p_discovery_find")) return p2p_discovery_find(node, c->name, c->options, queue, 0, &handle);
+    if (IS("p2p_rendezvous_register")) return p2p_rendezvous_register(node, c->point, c->name, c->options, queue, 0, &handle, &patience);
+    if (IS("p2p_rendezvous_unregister")) return p2p_rendezvous_unregister(node, c->point, c->name, &patience);
+    if (IS("p2p_rendezvous_discover")) return p2p_rendezvous_discover(node, c->point, c->name, c->options, &text, &patience);
     if (IS("p2p_node_new")) {
         int result = p2p_config_new(c->json, &handle);
         if (result < 0) return result;

@@ -61,7 +61,14 @@ static const p2p_call brief = {.size = sizeof brief, .timeout_ms = 1000};
     X(p2p_topic_join, P2P_KIND_NODE, (h, "t", NULL, queue, 0, &out))                        \
     X(p2p_topic_publish, P2P_KIND_TOPIC, (h, zeros, 1, 0, &brief))                          \
     X(p2p_topic_subscribe, P2P_KIND_TOPIC, (h, NULL, queue, 0, &out))                       \
-    X(p2p_topic_peers, P2P_KIND_TOPIC, (h, &text))
+    X(p2p_topic_peers, P2P_KIND_TOPIC, (h, &text))                                          \
+    X(p2p_discovery_join, P2P_KIND_NODE, (h, "t", NULL, queue, 0, &out))                    \
+    X(p2p_discovery_peers, P2P_KIND_DISCOVERY, (h, &text))                                  \
+    X(p2p_discovery_advertise, P2P_KIND_NODE, (h, "t", NULL, queue, 0, &out))               \
+    X(p2p_discovery_find, P2P_KIND_NODE, (h, "t", NULL, queue, 0, &out))                    \
+    X(p2p_rendezvous_register, P2P_KIND_NODE, (h, NOWHERE, "t", NULL, queue, 0, &out, &brief)) \
+    X(p2p_rendezvous_unregister, P2P_KIND_NODE, (h, NOWHERE, "t", &brief))                  \
+    X(p2p_rendezvous_discover, P2P_KIND_NODE, (h, NOWHERE, "t", NULL, &text, &brief))
 
 static const uint8_t zeros[64];
 

@@ -1,0 +1,317 @@
+package core
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+)
+
+// The greeting. A source tells of a peer to one side only, and some peers are connected by other means: the greeting lets both sides of a
+// connection know at once that they are of one topic. It is one byte, greetHello or greetBye, and 32 bytes that only who knows the topic's name
+// can make or read, for this pair of peers in this direction:
+//
+//	HMAC-SHA256(key: SHA256("libp2pgo meet\0" + topic), data: kind + sender's peer id + "\0" + receiver's peer id)
+//
+// A hello is answered with a hello the other way round, or with a byte greetNo. A bye has no answer.
+const meetProtocol = "/libp2pgo/meet/1.0.0"
+
+const (
+	greetNo    = 0
+	greetHello = 1
+	greetBye   = 2
+)
+
+const (
+	greetingSize    = 1 + sha256.Size
+	greetingLimit   = 10 * time.Second // for one exchange
+	farewellLimit   = 500 * time.Millisecond
+	greetingStreams = 1024 // at a time
+)
+
+func meetingSecret(topic string) [32]byte { return sha256.Sum256([]byte("libp2pgo meet\x00" + topic)) }
+
+func (m *Meeting) greeting(kind byte, from, to peer.ID) []byte {
+	h := hmac.New(sha256.New, m.secret[:])
+	h.Write([]byte{kind})
+	h.Write([]byte(from))
+	h.Write([]byte{0})
+	h.Write([]byte(to))
+	return h.Sum([]byte{kind})
+}
+
+// meetings are the meetings of a node, and the greeting that they share, which is served while there are any.
+type meetings struct {
+	node *Node
+
+	mu      sync.Mutex
+	all     []*Meeting         // guarded by mu
+	stop    context.CancelFunc // guarded by mu; ends listening for peers that become known
+	service *Service           // guarded by mu
+}
+
+func (l *meetings) list() []*Meeting {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.all)
+}
+
+func (l *meetings) add(m *Meeting) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slices.ContainsFunc(l.all, func(other *Meeting) bool { return other.topic == m.topic }) {
+		return Errorf(ErrExists, "topic %s is joined already", quoteShort(m.topic))
+	}
+	if len(l.all) == 0 {
+		if err := l.startLocked(); err != nil {
+			return err
+		}
+	}
+	l.all = append(l.all, m)
+	return nil
+}
+
+func (l *meetings) remove(m *Meeting) {
+	l.mu.Lock()
+	i := slices.Index(l.all, m)
+	if i >= 0 {
+		l.all = slices.Delete(l.all, i, i+1)
+	}
+	stop, service := l.stop, l.service
+	last := i >= 0 && len(l.all) == 0
+	if last {
+		l.stop, l.service = nil, nil
+		stop()
+		service.Close()
+	}
+	l.mu.Unlock()
+}
+
+func (l *meetings) startLocked() error {
+	n := l.node
+	// A subscription that is not drained blocks whoever emits: this one is drained until it is closed.
+	sub, err := n.host.EventBus().Subscribe([]any{new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerProtocolsUpdated)},
+		eventbus.BufSize(256), eventbus.Name("libp2pgo meet"))
+	if err != nil {
+		return Errorf(ErrInternal, "subscribe to identified peers: %w", err)
+	}
+	service := &Service{node: n, protocols: []string{meetProtocol}}
+	if err := service.start(l.serve); err != nil {
+		sub.Close()
+		return err
+	}
+	ctx, stop := context.WithCancel(n.ctx)
+	context.AfterFunc(ctx, func() { sub.Close() })
+	if !n.spawn("meeting peers", func() {
+		for e := range sub.Out() {
+			switch e := e.(type) {
+			case event.EvtPeerIdentificationCompleted:
+				l.connected(e.Peer)
+			case event.EvtPeerProtocolsUpdated:
+				if slices.Contains(e.Added, protocol.ID(meetProtocol)) {
+					l.connected(e.Peer)
+				}
+			}
+		}
+	}) {
+		stop()
+		service.Close()
+		return Errorf(ErrClosed, "the node is closed")
+	}
+	l.stop, l.service = stop, service
+	return nil
+}
+
+// connected looks after a connected peer: those of its meetings that a source named it for, or that ask all peers, greet it.
+func (l *meetings) connected(id peer.ID) {
+	for _, m := range l.list() {
+		m.meet(id)
+	}
+}
+
+// disconnected is called by the peer table, which may be late.
+func (l *meetings) disconnected(id peer.ID) {
+	for _, m := range l.list() {
+		if m.left(id, true); l.node.isConnected(id) {
+			m.meet(id)
+		}
+	}
+}
+
+// greetAll greets all who are connected.
+func (l *meetings) greetAll(m *Meeting) {
+	for _, id := range l.node.Peers() {
+		m.meet(id)
+	}
+}
+
+// meet finds out whether a connected peer is of the topic. A peer that does not speak the greeting is if a source says so; one whose protocols are not known
+// yet comes again when they are.
+func (m *Meeting) meet(id peer.ID) {
+	known, err := m.n.host.Peerstore().GetProtocols(id)
+	if err != nil || len(known) == 0 {
+		return
+	}
+	if !slices.Contains(known, protocol.ID(meetProtocol)) {
+		m.joined(id, false)
+		return
+	}
+	heard, ok := m.beginGreeting(id)
+	if !ok {
+		return
+	}
+	m.work("greet", func() {
+		ctx, cancel := context.WithTimeout(m.ctx, greetingLimit)
+		defer cancel()
+		yes, err := m.hello(ctx, id)
+		still := m.endGreeting(id, heard, err)
+		switch {
+		case err != nil:
+			logger.Debug("greet", "peer", id, "err", err)
+		case yes:
+			m.joined(id, true)
+		case still: // it did not greet meanwhile, having just joined
+			m.left(id, false)
+		}
+	})
+}
+
+// beginGreeting reports whether id is to be greeted now, and how often it has greeted so far.
+func (m *Meeting) beginGreeting(id peer.ID) (heard int, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.peers[id]
+	if p == nil {
+		if !m.asksPeers() {
+			return 0, false
+		}
+		if p = m.addLocked(id, "peers"); p == nil {
+			return 0, false
+		}
+	}
+	if p.greeting || p.member && p.greets || !p.attested && !m.asksPeers() {
+		return 0, false
+	}
+	p.greeting = true
+	return p.heard, true
+}
+
+// endGreeting reports whether id has not greeted since.
+func (m *Meeting) endGreeting(id peer.ID, heard int, err error) (still bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.peers[id]
+	if p == nil {
+		return false
+	}
+	p.greeting = false
+	if err != nil {
+		p.failures++
+		m.pauseLocked(p)
+	}
+	return p.heard == heard
+}
+
+// heard notes a greeting that came from a peer.
+func (m *Meeting) heard(id peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.peers[id]; p != nil {
+		p.heard++
+	} else if p = m.addLocked(id, "peers"); p != nil {
+		p.heard++
+	}
+}
+
+func (m *Meeting) hello(ctx context.Context, id peer.ID) (yes bool, err error) {
+	s, err := m.n.openStream(ctx, id, []string{meetProtocol}, OpenOptions{NoDial: true, AllowLimited: true})
+	if err != nil {
+		return false, err
+	}
+	defer s.Close()
+	if _, err := s.WriteContext(ctx, m.greeting(greetHello, m.n.ID(), id)); err != nil {
+		return false, err
+	}
+	var answer [greetingSize]byte
+	for have := 0; have < len(answer); {
+		n, err := s.ReadContext(ctx, answer[have:])
+		have += n
+		if have > 0 && answer[0] == greetNo {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return subtle.ConstantTimeCompare(answer[:], m.greeting(greetHello, id, m.n.ID())) == 1, nil
+}
+
+// farewell tells peers that this node is no longer of the topic, without waiting for them.
+func (l *meetings) farewell(m *Meeting, peers []peer.ID) {
+	ctx, cancel := context.WithTimeout(context.Background(), farewellLimit) // m's has ended
+	defer cancel()
+	var done sync.WaitGroup
+	turns := make(chan struct{}, meetingDials)
+	for _, id := range peers {
+		turns <- struct{}{}
+		done.Add(1)
+		safeGo("farewell", func() {
+			defer done.Done()
+			defer func() { <-turns }()
+			s, err := l.node.openStream(ctx, id, []string{meetProtocol}, OpenOptions{NoDial: true, AllowLimited: true})
+			if err != nil {
+				return
+			}
+			defer s.Close()
+			s.WriteContext(ctx, m.greeting(greetBye, l.node.ID(), id))
+		})
+	}
+	done.Wait()
+}
+
+// serve answers one greeting.
+func (l *meetings) serve(s network.Stream, open int64, ended func()) {
+	defer ended()
+	if open > greetingStreams {
+		s.ResetWithError(network.StreamResourceLimitExceeded)
+		return
+	}
+	s.SetDeadline(time.Now().Add(greetingLimit))
+	var b [greetingSize]byte
+	if _, err := io.ReadFull(s, b[:]); err != nil {
+		s.Reset()
+		return
+	}
+	from, self := s.Conn().RemotePeer(), l.node.ID()
+	for _, m := range l.list() {
+		if subtle.ConstantTimeCompare(b[:], m.greeting(b[0], from, self)) != 1 {
+			continue
+		}
+		switch b[0] {
+		case greetHello:
+			s.Write(m.greeting(greetHello, self, from))
+			s.Close()
+			m.heard(from)
+			m.joined(from, true)
+		case greetBye:
+			s.Close()
+			m.heard(from)
+			m.left(from, false)
+		default:
+			s.Reset()
+		}
+		return
+	}
+	s.Write([]byte{greetNo})
+	s.Close()
+}

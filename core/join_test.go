@@ -1,0 +1,198 @@
+package core_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/libp2pgo/libp2pgo/core"
+)
+
+func meetAt(t testing.TB, n *core.Node, topic, options string, told *tidings) *core.Meeting {
+	t.Helper()
+	o, err := core.ParseMeetOptions([]byte(options))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := n.Meet(topic, o, told.inbox())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	return m
+}
+
+const meetQuickly = `{"retry_min_ms":50,"retry_max_ms":200,"interval_ms":200}`
+
+// Who joins a topic meets all others who did, whoever came first, and hears of them once.
+func TestMeetAtARendezvousPoint(t *testing.T) {
+	rendezvous := meetingPoint(t)
+	var nodes []*core.Node
+	var heard []*tidings
+	var meetings []*core.Meeting
+	for range 4 {
+		n := start(t, "rendezvous.points", onLines(rendezvous.Addresses()))
+		d := newTidings()
+		nodes, heard, meetings = append(nodes, n), append(heard, d), append(meetings, meetAt(t, n, "t", meetQuickly, d))
+	}
+	for i, n := range nodes {
+		seen := map[peer.ID]bool{}
+		for range 3 {
+			e := heard[i].wait(t, core.DiscoveryConnected, "")
+			if seen[e.Peer] || e.Peer == n.ID() || e.Address == "" || e.Source == "" {
+				t.Fatalf("%+v after %v", e, seen)
+			}
+			seen[e.Peer] = true
+		}
+		if got := meetings[i].Peers(); len(got) != 3 || slices.Contains(got, rendezvous.ID()) {
+			t.Fatalf("%v", got)
+		}
+	}
+	// One leaves the topic and stays connected; one goes altogether.
+	meetings[3].Close()
+	nodes[2].Close()
+	for i := range 2 {
+		left := []peer.ID{heard[i].wait(t, core.DiscoveryLeft, "").Peer, heard[i].wait(t, core.DiscoveryLeft, "").Peer}
+		if !slices.Contains(left, nodes[3].ID()) || !slices.Contains(left, nodes[2].ID()) {
+			t.Fatalf("%v left", left)
+		}
+		until(t, "one is left", func() bool { return slices.Equal(meetings[i].Peers(), []peer.ID{nodes[1-i].ID()}) })
+	}
+	if nodes[0].Host().Network().Connectedness(nodes[3].ID()) != network.Connected {
+		t.Fatal("leaving the topic has closed the connection")
+	}
+	// And comes back.
+	again := newTidings()
+	meetAt(t, nodes[3], "t", meetQuickly, again)
+	again.wait(t, core.DiscoveryConnected, nodes[0].ID())
+	heard[0].wait(t, core.DiscoveryConnected, nodes[3].ID())
+}
+
+// Peers that are connected for whatever reason meet without any source, on both sides, and only those of the topic.
+func TestMeetAmongConnectedPeers(t *testing.T) {
+	a, b, c, d := start(t), start(t), start(t), start(t)
+	for _, n := range []*core.Node{b, c, d} {
+		connect(t, a, n)
+	}
+	toldA, toldB := newTidings(), newTidings()
+	meetAt(t, c, "other", "", newTidings())
+	inA := meetAt(t, a, "t", "", toldA)
+	inB := meetAt(t, b, "t", "", toldB)
+	if e := toldA.wait(t, core.DiscoveryConnected, b.ID()); e.Source != "peers" || e.Inbound {
+		t.Fatalf("%+v", e)
+	}
+	if e := toldB.wait(t, core.DiscoveryConnected, a.ID()); !e.Inbound {
+		t.Fatalf("%+v", e)
+	}
+	if !slices.Equal(inA.Peers(), []peer.ID{b.ID()}) || !slices.Equal(inB.Peers(), []peer.ID{a.ID()}) {
+		t.Fatalf("%v %v", inA.Peers(), inB.Peers())
+	}
+	e := start(t)
+	toldE := newTidings()
+	meetAt(t, e, "t", "", toldE)
+	connect(t, e, a) // one that comes later
+	toldA.wait(t, core.DiscoveryConnected, e.ID())
+	toldE.wait(t, core.DiscoveryConnected, a.ID())
+	if _, err := a.Meet("t", core.MeetOptions{MaxPeers: 1}, core.Inbox[core.DiscoveryEvent]{}); err == nil {
+		t.Fatal("joined twice")
+	} else {
+		mustMatch(t, err, core.ErrExists, `"t"`)
+	}
+}
+
+// A peer that was lost is dialled again, with pauses, and forgotten in the end.
+func TestMeetAgainAfterALoss(t *testing.T) {
+	rendezvous := meetingPoint(t)
+	a, b := start(t, "rendezvous.points", onLines(rendezvous.Addresses())), start(t, "rendezvous.points", onLines(rendezvous.Addresses()))
+	toldA, toldB := newTidings(), newTidings()
+	meetAt(t, a, "t", `{"retry_min_ms":20,"retry_max_ms":50,"interval_ms":86400000,"retry_limit":3}`, toldA)
+	meetAt(t, b, "t", meetQuickly, toldB)
+	toldA.wait(t, core.DiscoveryConnected, b.ID())
+	toldB.wait(t, core.DiscoveryConnected, a.ID())
+	a.Disconnect(b.ID())
+	toldA.wait(t, core.DiscoveryLeft, b.ID())
+	toldA.wait(t, core.DiscoveryConnected, b.ID())
+	toldB.wait(t, core.DiscoveryConnected, a.ID())
+	b.Host().Close() // without a farewell
+	toldA.wait(t, core.DiscoveryLeft, b.ID())
+	for {
+		e := toldA.wait(t, core.DiscoveryUnreachable, b.ID())
+		mustMatch(t, e.Err, core.ErrDial, b.ID().String())
+		if e.NextMs == -1 {
+			break
+		}
+		if e.NextMs < 20 {
+			t.Fatalf("%+v", e)
+		}
+	}
+}
+
+// A peer that only advertises, of another implementation, is met too.
+func TestMeetPeersThatDoNotGreet(t *testing.T) {
+	rendezvous := meetingPoint(t)
+	a, plain := start(t, "rendezvous.points", onLines(rendezvous.Addresses())), start(t)
+	if _, err := registerAt(t, plain, rendezvous, "t", ""); err != nil {
+		t.Fatal(err)
+	}
+	heard := newTidings()
+	m := meetAt(t, a, "t", meetQuickly, heard)
+	heard.wait(t, core.DiscoveryFound, plain.ID())
+	if e := heard.wait(t, core.DiscoveryConnected, plain.ID()); !strings.HasPrefix(e.Source, "rendezvous ") {
+		t.Fatalf("%+v", e)
+	}
+	until(t, "the point knows the node", func() bool { return m.Info().(core.MeetingInfo).Sources[0].Advertised })
+	if i := m.Info().(core.MeetingInfo); len(i.Peers) != 1 || i.Topic != "t" {
+		t.Fatalf("%+v", i)
+	}
+}
+
+// No more than max_peers are dialled, and found peers are not dialled at all with connect off.
+func TestMeetIsBounded(t *testing.T) {
+	rendezvous := meetingPoint(t)
+	for range 5 {
+		if _, err := registerAt(t, start(t), rendezvous, "t", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := start(t, "rendezvous.points", onLines(rendezvous.Addresses())), start(t, "rendezvous.points", onLines(rendezvous.Addresses()))
+	heard := newTidings()
+	m := meetAt(t, a, "t", `{"max_peers":2,"advertise":false}`, heard)
+	heard.wait(t, core.DiscoveryConnected, "")
+	heard.wait(t, core.DiscoveryConnected, "")
+	only := newTidings()
+	meetAt(t, b, "t", `{"connect":false,"advertise":false}`, only)
+	for range 5 {
+		only.wait(t, core.DiscoveryFound, "")
+	}
+	only.none(t, core.DiscoveryConnected)
+	if got := len(m.Peers()); got != 2 || len(b.Peers()) != 1 {
+		t.Fatalf("%d met, %d connected", got, len(b.Peers()))
+	}
+	if rendezvous.RendezvousInfo().Registrations != 5 {
+		t.Fatal("advertised with advertise off")
+	}
+}
+
+// Greetings that nobody can read do no harm.
+func TestGreetingSurvivesGarbage(t *testing.T) {
+	a, b := start(t), start(t)
+	told := newTidings()
+	m := meetAt(t, a, "t", "", told)
+	connect(t, b, a)
+	for _, garbage := range []string{"", "\x01", strings.Repeat("\x00", 33), strings.Repeat("\x01", 33), strings.Repeat("\x02", 40), strings.Repeat("\xff", 33)} {
+		s, err := b.OpenStream(timeout(t), a.ID(), []string{"/libp2pgo/meet/1.0.0"}, core.OpenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Write([]byte(garbage))
+		s.CloseWrite(timeout(t))
+		s.Read(make([]byte, 40))
+		s.Close()
+	}
+	if len(m.Peers()) != 0 {
+		t.Fatal("a member by garbage")
+	}
+}

@@ -1,0 +1,256 @@
+package core
+
+import (
+	"context"
+	"encoding/hex"
+	"time"
+	"unicode/utf8"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// rendezvousPoint is a peer that serves the rendezvous protocol.
+type rendezvousPoint struct {
+	node      *Node
+	id        peer.ID
+	addresses []ma.Multiaddr // none: known by other means
+}
+
+// RegisterOptions are the options of Register.
+type RegisterOptions struct {
+	TTLMs      int64 `json:"ttl_ms" min:"1000" max:"259200000" doc:"life of the registration, in whole seconds; it is renewed before it ends"`
+	RetryMinMs int   `json:"retry_min_ms" min:"10" max:"86400000" doc:"first pause after a failed renewal; it doubles"`
+	RetryMaxMs int   `json:"retry_max_ms" min:"10" max:"86400000" doc:"longest pause"`
+}
+
+// ParseRegisterOptions reads RegisterOptions from strict JSON; empty is the defaults.
+func ParseRegisterOptions(doc []byte) (RegisterOptions, error) {
+	o := RegisterOptions{TTLMs: rendezvousTTL.Milliseconds(), RetryMinMs: 1000, RetryMaxMs: 60_000}
+	err := parseOptions(doc, &o, "")
+	if err == nil && o.RetryMinMs > o.RetryMaxMs {
+		err = retryConflict(o.RetryMinMs, o.RetryMaxMs)
+	}
+	return o, err
+}
+
+// DiscoverOptions are the options of Discover.
+type DiscoverOptions struct {
+	Limit  int    `json:"limit" min:"0" max:"1000" doc:"registrations wanted; 0: as many as the point gives at once"`
+	Cookie string `json:"cookie" doc:"the cookie of an earlier answer: only what came since"`
+}
+
+// ParseDiscoverOptions reads DiscoverOptions from strict JSON; empty is the defaults.
+func ParseDiscoverOptions(doc []byte) (o DiscoverOptions, err error) {
+	if err = parseOptions(doc, &o, ""); err == nil {
+		if _, bad := hex.DecodeString(o.Cookie); bad != nil || len(o.Cookie) > 2*rendezvousMaxRequest {
+			err = &OptionError{"cookie", "is not one of a rendezvous answer"}
+		}
+	}
+	return o, err
+}
+
+// RendezvousAnswer is what Discover returns.
+type RendezvousAnswer struct {
+	Registrations []RendezvousPeer `json:"registrations"`
+	Cookie        string           `json:"cookie"`
+	Refused       int              `json:"refused"` // registrations whose signature or record was bad
+}
+
+// RendezvousPeer is a peer that has registered.
+type RendezvousPeer struct {
+	Peer      peer.ID  `json:"-"`
+	ID        string   `json:"peer"`
+	Namespace string   `json:"namespace"`
+	Addresses []string `json:"addresses"`
+	TTLMs     int64    `json:"ttl_ms"`
+
+	parsed []ma.Multiaddr
+}
+
+// point reads the addresses of a rendezvous point.
+func (n *Node) point(addresses []string) (*rendezvousPoint, error) {
+	id, parsed, err := parsePeerAddresses(addresses)
+	if err != nil {
+		return nil, err
+	}
+	if id == n.ID() {
+		return nil, Errorf(ErrInvalid, "%s is this node itself", id)
+	}
+	return &rendezvousPoint{n, id, parsed}, nil
+}
+
+// Register tells a rendezvous point that this node is of namespace, waits for its consent, and renews that until Close of what it returns, which
+// takes it back. addresses of the point are as for Connect. It fails with a *RendezvousError in the point's words, or as OpenStream.
+func (n *Node) Register(ctx context.Context, addresses []string, namespace string, o RegisterOptions, inbox Inbox[DiscoveryEvent]) (*Advertisement, error) {
+	p, err := n.point(addresses)
+	if err == nil {
+		err = checkTopic(namespace)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ttl := time.Duration(o.TTLMs) * time.Millisecond
+	granted, err := p.advertise(ctx, namespace, ttl)
+	if err != nil {
+		return nil, err
+	}
+	pauses := pauses{time.Duration(o.RetryMinMs) * time.Millisecond, time.Duration(o.RetryMaxMs) * time.Millisecond}
+	return n.advertiseAt([]discoverySource{p}, namespace, ttl, pauses, granted, inbox)
+}
+
+// Unregister takes back what Register, or an earlier life of this node, told a rendezvous point. There is no answer to it: it is sent when this
+// returns.
+func (n *Node) Unregister(ctx context.Context, addresses []string, namespace string) error {
+	p, err := n.point(addresses)
+	if err == nil {
+		err = checkTopic(namespace)
+	}
+	if err != nil {
+		return err
+	}
+	return p.unregister(ctx, namespace, OpenOptions{})
+}
+
+// Discover asks a rendezvous point who is of namespace; "" for all. Registrations whose record is not signed by their peer are left out and counted.
+func (n *Node) Discover(ctx context.Context, addresses []string, namespace string, o DiscoverOptions) (*RendezvousAnswer, error) {
+	p, err := n.point(addresses)
+	if err == nil && namespace != "" {
+		err = checkTopic(namespace)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cookie, _ := hex.DecodeString(o.Cookie)
+	return p.discover(ctx, namespace, o.Limit, cookie)
+}
+
+func checkTopic(topic string) error {
+	if topic == "" || len(topic) > maxNamespace || !utf8.ValidString(topic) {
+		return Errorf(ErrInvalid, "topic %s: a name is 1 to %d bytes of UTF-8", quoteShort(topic), maxNamespace)
+	}
+	return nil
+}
+
+func (p *rendezvousPoint) name() string { return "rendezvous " + p.id.String() }
+
+func (p *rendezvousPoint) kind() string { return "rendezvous" }
+
+// advertise registers, once.
+func (p *rendezvousPoint) advertise(ctx context.Context, topic string, ttl time.Duration) (time.Duration, error) {
+	record, err := p.node.ownPeerRecord()
+	if err != nil {
+		return 0, err
+	}
+	request := &rendezvousMessage{kind: rendezvousRegister, namespace: topic, record: record, ttl: seconds(ttl.Milliseconds())}
+	answer, err := p.ask(ctx, request, rendezvousRegisterResponse)
+	if err != nil {
+		return 0, err
+	}
+	granted := time.Duration(min(answer.ttl, uint64(rendezvousMaxTTL/time.Second))) * time.Second
+	if granted <= 0 {
+		granted = ttl
+	}
+	return granted, nil
+}
+
+// withdrawLimit is how long the end of a registration may take.
+const withdrawLimit = 500 * time.Millisecond
+
+// withdraw unregisters if the point is connected. Else the registration ends with its time.
+func (p *rendezvousPoint) withdraw(topic string) {
+	ctx, cancel := context.WithTimeout(context.Background(), withdrawLimit) // the node may be closing
+	defer cancel()
+	if err := p.unregister(ctx, topic, OpenOptions{NoDial: true}); err != nil {
+		logger.Debug("unregister", "point", p.id, "err", err)
+	}
+}
+
+func (p *rendezvousPoint) find(ctx context.Context, topic string, cookie []byte, found func(peer.AddrInfo)) (next []byte, err error) {
+	for {
+		answer, err := p.discover(ctx, topic, 0, cookie)
+		var refusal *RendezvousError
+		if asRendezvousError(err, &refusal) && refusal.Status == rendezvousInvalidCookie && len(cookie) > 0 {
+			cookie = nil // the point has restarted
+			continue
+		}
+		if err != nil {
+			return cookie, err
+		}
+		for _, r := range answer.Registrations {
+			found(peer.AddrInfo{ID: r.Peer, Addrs: r.parsed})
+		}
+		last := string(cookie)
+		cookie, _ = hex.DecodeString(answer.Cookie)
+		if len(answer.Registrations)+answer.Refused == 0 || len(cookie) == 0 || string(cookie) == last {
+			return cookie, nil
+		}
+	}
+}
+
+func (p *rendezvousPoint) discover(ctx context.Context, namespace string, limit int, cookie []byte) (*RendezvousAnswer, error) {
+	if limit == 0 {
+		limit = rendezvousMaxResults
+	}
+	request := &rendezvousMessage{kind: rendezvousDiscover, namespace: namespace, limit: uint64(limit), cookie: cookie}
+	m, err := p.ask(ctx, request, rendezvousDiscoverResponse)
+	if err != nil {
+		return nil, err
+	}
+	answer := &RendezvousAnswer{Registrations: []RendezvousPeer{}, Cookie: hex.EncodeToString(m.cookie)}
+	for _, e := range m.registrations {
+		info, err := verifyPeerRecord(e.record)
+		if err != nil || namespace != "" && e.namespace != namespace || !utf8.ValidString(e.namespace) {
+			answer.Refused++
+			logger.Debug("rendezvous record", "point", p.id, "err", err)
+			continue
+		}
+		ttl := min(e.ttl, uint64(rendezvousMaxTTL/time.Second))
+		answer.Registrations = append(answer.Registrations, RendezvousPeer{info.ID, info.ID.String(), e.namespace, texts(info.Addrs), int64(ttl) * 1000, info.Addrs})
+	}
+	return answer, nil
+}
+
+func (p *rendezvousPoint) unregister(ctx context.Context, namespace string, o OpenOptions) error {
+	s, err := p.open(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.WriteMessage(ctx, (&rendezvousMessage{kind: rendezvousUnregister, namespace: namespace}).encode())
+}
+
+// ask sends a request and reads its answer, which is of kind want.
+func (p *rendezvousPoint) ask(ctx context.Context, request *rendezvousMessage, want rendezvousType) (*rendezvousMessage, error) {
+	s, err := p.open(ctx, OpenOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	if err := s.WriteMessage(ctx, request.encode()); err != nil {
+		return nil, err
+	}
+	b, err := s.ReadMessage(ctx, rendezvousMaxResponse)
+	if err != nil {
+		return nil, translate(ctx, err, ErrReset, "%s gave no answer", p.id) // io.EOF among others
+	}
+	m, err := decodeRendezvous(b)
+	switch {
+	case err != nil:
+		return nil, err
+	case m.kind != want:
+		return nil, Errorf(ErrProtocol, "%s answered something else", p.id)
+	case m.status != rendezvousOK:
+		return nil, &RendezvousError{m.status, m.words}
+	}
+	return m, nil
+}
+
+func (p *rendezvousPoint) open(ctx context.Context, o OpenOptions) (*Stream, error) {
+	if len(p.addresses) > 0 && !o.NoDial && !p.node.isConnected(p.id) {
+		if err := p.node.connect(ctx, p.id, p.addresses); err != nil {
+			return nil, err
+		}
+	}
+	return p.node.openStream(ctx, p.id, []string{rendezvousProtocol}, o)
+}

@@ -1,0 +1,190 @@
+package core
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+func TestRendezvousStoreKeepsOrderAndPlace(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := newRendezvousStore(100, 10)
+	s.now = func() time.Time { return now }
+	put := func(id, name string, ttl time.Duration) uint64 {
+		status, _ := s.register(rendezvousKey{peer.ID(id), name}, []byte(id+name), ttl)
+		return status
+	}
+	records := func(name string, cookie []byte, limit int) (list []string, next []byte) {
+		found, next, ok := s.discover(name, cookie, limit, 1<<20)
+		if !ok {
+			t.Fatalf("discover %q: the cookie is refused", name)
+		}
+		for _, e := range found {
+			list = append(list, string(e.record))
+		}
+		return list, next
+	}
+	same := func(got []string, want ...string) {
+		t.Helper()
+		if !slices.Equal(got, want) {
+			t.Fatalf("%q, not %q", got, want)
+		}
+	}
+	for _, id := range []string{"1", "2", "3"} {
+		put(id, "a", time.Minute)
+	}
+	put("1", "b", time.Hour)
+	got, cookie := records("a", nil, 2)
+	same(got, "1a", "2a")
+	got, cookie = records("a", cookie, 2)
+	same(got, "3a")
+	got, cookie = records("a", cookie, 2)
+	same(got)
+	put("2", "a", time.Minute) // renewed: it comes again
+	got, cookie = records("a", cookie, 2)
+	same(got, "2a")
+	got, _ = records("", nil, 9)
+	same(got, "1a", "3a", "1b", "2a")
+
+	if _, _, ok := s.discover("b", cookie, 9, 1<<20); ok {
+		t.Fatal("the cookie of another name is taken")
+	}
+	if _, _, ok := newRendezvousStore(1, 1).discover("a", cookie, 9, 1<<20); ok {
+		t.Fatal("the cookie of another store is taken")
+	}
+	for _, bad := range [][]byte{{1}, bytes.Repeat([]byte{1}, len(cookie)), append(slices.Clone(cookie), 1)} {
+		if _, _, ok := s.discover("a", bad, 9, 1<<20); ok {
+			t.Fatalf("the cookie %x is taken", bad)
+		}
+	}
+	if len(cookie) < 8 || !utf8.Valid(cookie[8:]) {
+		t.Fatalf("cookie %x: rust-libp2p wants eight bytes and UTF-8", cookie)
+	}
+
+	s.unregister(rendezvousKey{"3", "a"})
+	s.unregister(rendezvousKey{"3", "a"})
+	got, _ = records("a", nil, 9)
+	same(got, "1a", "2a")
+	now = now.Add(time.Minute)
+	got, _ = records("", nil, 9)
+	same(got, "1b")
+	now = now.Add(time.Hour)
+	if registrations, names, peers := s.counts(); registrations+names+peers+s.all.Len()+len(s.expiring) != 0 {
+		t.Fatalf("left after all has expired: %d %d %d", registrations, names, peers)
+	}
+}
+
+func TestRendezvousStoreIsBounded(t *testing.T) {
+	s := newRendezvousStore(5, 2)
+	put := func(id, name string) uint64 {
+		status, _ := s.register(rendezvousKey{peer.ID(id), name}, make([]byte, 1000), time.Minute)
+		return status
+	}
+	for _, want := range []struct {
+		id, name string
+		status   uint64
+	}{{"1", "a", 0}, {"1", "b", 0}, {"1", "c", rendezvousUnavailable}, {"1", "a", 0}, {"2", "a", 0}, {"3", "a", 0}, {"4", "a", 0}, {"5", "a", rendezvousUnavailable}, {"4", "a", 0}} {
+		if got := put(want.id, want.name); got != want.status {
+			t.Fatalf("%+v: %d", want, got)
+		}
+	}
+	found, cookie, _ := s.discover("a", nil, 9, 2500)
+	if len(found) != 2 {
+		t.Fatalf("%d registrations within 2500 bytes", len(found))
+	}
+	if found, _, _ = s.discover("a", cookie, 9, 2500); len(found) != 2 {
+		t.Fatalf("then %d", len(found))
+	}
+}
+
+func TestRendezvousMessages(t *testing.T) {
+	for _, m := range []*rendezvousMessage{
+		{kind: rendezvousRegister, namespace: "a", record: []byte("r"), ttl: 7200},
+		{kind: rendezvousRegisterResponse, ttl: 7200},
+		{kind: rendezvousRegisterResponse, status: rendezvousInvalidTTL, words: "no"},
+		{kind: rendezvousUnregister, namespace: "a"},
+		{kind: rendezvousDiscover, namespace: "a", limit: 3, cookie: []byte("c")},
+		{kind: rendezvousDiscover},
+		{kind: rendezvousDiscoverResponse, cookie: []byte("c"), registrations: []rendezvousEntry{{"a", []byte("r"), 1}, {"b", []byte{}, 2}}},
+		{kind: rendezvousDiscoverResponse, status: rendezvousInvalidCookie, words: "no"},
+	} {
+		got, err := decodeRendezvous(m.encode())
+		if err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%+v became %+v, %v", m, got, err)
+		}
+	}
+	var many rendezvousMessage
+	many.kind = rendezvousDiscoverResponse
+	many.registrations = make([]rendezvousEntry, rendezvousMaxResults+1)
+	if _, err := decodeRendezvous(many.encode()); !errors.Is(err, ErrTooBig) {
+		t.Errorf("too many registrations: %v", err)
+	}
+}
+
+// Whatever a peer sends, reading it ends in a message that can be written again, or in an error of ours.
+func FuzzRendezvousMessage(f *testing.F) {
+	f.Add((&rendezvousMessage{kind: rendezvousRegister, namespace: "a", record: []byte("r"), ttl: 7200}).encode())
+	f.Add((&rendezvousMessage{kind: rendezvousDiscoverResponse, cookie: []byte("c"), registrations: []rendezvousEntry{{"a", []byte("r"), 1}}}).encode())
+	f.Add([]byte{8, 1, 26, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := decodeRendezvous(b)
+		if err != nil {
+			if Kind(err) == ErrInternal {
+				t.Fatalf("not of ours: %v", err)
+			}
+			return
+		}
+		again, err := decodeRendezvous(m.encode())
+		if err != nil || again.kind != m.kind || again.namespace != m.namespace || len(again.registrations) != len(m.registrations) {
+			t.Fatalf("%+v became %+v, %v", m, again, err)
+		}
+	})
+}
+
+func TestPeerRecordsAreVerified(t *testing.T) {
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _ := peer.IDFromPrivateKey(key)
+	other, _, _ := crypto.GenerateEd25519Key(rand.Reader)
+	addresses := []ma.Multiaddr{ma.StringCast("/ip4/192.0.2.1/tcp/1")}
+	good, err := signPeerRecord(key, peer.AddrInfo{ID: id, Addrs: addresses})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := verifyPeerRecord(good); err != nil || info.ID != id || len(info.Addrs) != 1 {
+		t.Fatalf("%v, %v", info, err)
+	}
+	forged, _ := signPeerRecord(other, peer.AddrInfo{ID: id, Addrs: addresses})
+	flipped := slices.Clone(good)
+	flipped[len(flipped)-1] ^= 1
+	for name, bad := range map[string][]byte{"empty": nil, "another's signature": forged, "a bit": flipped, "noise": []byte(strings.Repeat("x", 100))} {
+		if info, err := verifyPeerRecord(bad); !errors.Is(err, ErrRejected) {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+}
+
+func TestRendezvousErrorsMatchOneKind(t *testing.T) {
+	for status, kind := range map[uint64]error{
+		rendezvousInvalidNamespace: ErrInvalid, rendezvousInvalidRecord: ErrRejected, rendezvousInvalidTTL: ErrInvalid, rendezvousInvalidCookie: ErrInvalid,
+		rendezvousNotAuthorized: ErrRefused, rendezvousInternalError: ErrRemote, rendezvousUnavailable: ErrBusy, 999: ErrRefused,
+	} {
+		err := fmt.Errorf("wrapped: %w", &RendezvousError{status, "its words"})
+		if !errors.Is(err, kind) || !strings.Contains(err.Error(), "its words") {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+}

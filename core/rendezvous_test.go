@@ -1,0 +1,213 @@
+package core_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/libp2pgo/libp2pgo/core"
+)
+
+// tidings collects the events of discovery.
+type tidings struct {
+	ch     chan core.DiscoveryEvent
+	closed chan error
+}
+
+func newTidings() *tidings {
+	return &tidings{make(chan core.DiscoveryEvent, 4096), make(chan error, 1)}
+}
+
+func (d *tidings) inbox() core.Inbox[core.DiscoveryEvent] {
+	return core.Inbox[core.DiscoveryEvent]{Deliver: func(e core.DiscoveryEvent) { d.ch <- e }, Closed: func(err error) { d.closed <- err }}
+}
+
+// wait returns the next event of a type about a peer ("" for any), and drops those before it.
+func (d *tidings) wait(t testing.TB, eventType core.DiscoveryEventType, id peer.ID) core.DiscoveryEvent {
+	t.Helper()
+	var seen []string
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for {
+		select {
+		case e := <-d.ch:
+			if e.Type == eventType && (id == "" || e.Peer == id) {
+				return e
+			}
+			seen = append(seen, fmt.Sprintf("%+v", e))
+		case <-timer.C:
+			t.Fatalf("no event %d of %s within %v; there were %s\n%s", eventType, id, limit, strings.Join(seen, ", "), goroutines())
+		}
+	}
+}
+
+// none fails if an event of a type is waiting.
+func (d *tidings) none(t testing.TB, eventType core.DiscoveryEventType) {
+	t.Helper()
+	for {
+		select {
+		case e := <-d.ch:
+			if e.Type == eventType {
+				t.Fatalf("unexpected %+v", e)
+			}
+		default:
+			return
+		}
+	}
+}
+
+func meetingPoint(t testing.TB, pairs ...string) *core.Node {
+	t.Helper()
+	return start(t, append([]string{"rendezvous.server", "true"}, pairs...)...)
+}
+
+func registerAt(t testing.TB, n, at *core.Node, namespace, options string) (*core.Advertisement, error) {
+	t.Helper()
+	o, err := core.ParseRegisterOptions([]byte(options))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := n.Register(timeout(t), at.Addresses(), namespace, o, core.Inbox[core.DiscoveryEvent]{})
+	if err == nil {
+		t.Cleanup(a.Close)
+	}
+	return a, err
+}
+
+func discoverAt(t testing.TB, n, at *core.Node, namespace string, o core.DiscoverOptions) *core.RendezvousAnswer {
+	t.Helper()
+	answer, err := n.Discover(timeout(t), at.Addresses(), namespace, o)
+	if err != nil {
+		t.Fatalf("Discover: %v", err)
+	}
+	return answer
+}
+
+func peersOf(answer *core.RendezvousAnswer) (ids []peer.ID) {
+	for _, r := range answer.Registrations {
+		ids = append(ids, r.Peer)
+	}
+	return ids
+}
+
+func TestRendezvous(t *testing.T) {
+	rendezvous, a, b, c := meetingPoint(t), start(t), start(t), start(t)
+	atA, err := registerAt(t, a, rendezvous, "books", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := registerAt(t, b, rendezvous, "books", `{"ttl_ms":3600000}`); err != nil {
+		t.Fatal(err)
+	}
+	answer := discoverAt(t, c, rendezvous, "books", core.DiscoverOptions{Limit: 1})
+	if got := peersOf(answer); !slices.Equal(got, []peer.ID{a.ID()}) {
+		t.Fatalf("%v", got)
+	}
+	if r := answer.Registrations[0]; len(r.Addresses) == 0 || r.TTLMs <= 3600_000 || r.TTLMs > 7200_000 || r.Namespace != "books" {
+		t.Fatalf("%+v", r)
+	}
+	answer = discoverAt(t, c, rendezvous, "books", core.DiscoverOptions{Cookie: answer.Cookie})
+	if got := peersOf(answer); !slices.Equal(got, []peer.ID{b.ID()}) {
+		t.Fatalf("after the cookie: %v", got)
+	}
+	if got := peersOf(discoverAt(t, c, rendezvous, "films", core.DiscoverOptions{})); len(got) != 0 {
+		t.Fatalf("of another name: %v", got)
+	}
+	if got := peersOf(discoverAt(t, c, rendezvous, "", core.DiscoverOptions{})); len(got) != 2 {
+		t.Fatalf("of all names: %v", got)
+	}
+	if i := rendezvous.RendezvousInfo(); i.Registrations != 2 || i.Namespaces != 1 || i.Peers != 2 {
+		t.Fatalf("%+v", i)
+	}
+	atA.Close()
+	atA.Close()
+	until(t, "the registration is taken back", func() bool { return rendezvous.RendezvousInfo().Registrations == 1 })
+	if err := b.Unregister(timeout(t), rendezvous.Addresses(), "books"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the other one too", func() bool { return rendezvous.RendezvousInfo().Registrations == 0 })
+}
+
+func TestRendezvousRefuses(t *testing.T) {
+	rendezvous := meetingPoint(t, "rendezvous.max_per_peer", "1", "rendezvous.max_namespace", "10", "rendezvous.ttl_max_ms", "7200000")
+	a, plain := start(t), start(t)
+	refused := func(namespace, options string, kind error, words ...string) {
+		t.Helper()
+		_, err := registerAt(t, a, rendezvous, namespace, options)
+		mustMatch(t, err, kind, words...)
+	}
+	refused("", "", core.ErrInvalid, "1 to 255")
+	refused(strings.Repeat("x", 256), "", core.ErrInvalid, "1 to 255")
+	refused("\xff", "", core.ErrInvalid, "UTF-8")
+	refused(strings.Repeat("x", 11), "", core.ErrInvalid, "invalid namespace", "too long")
+	refused("a", `{"ttl_ms":1000}`, core.ErrInvalid, "time to live")
+	refused("a", `{"ttl_ms":7201000}`, core.ErrInvalid, "time to live")
+	if _, err := registerAt(t, a, rendezvous, "a", ""); err != nil {
+		t.Fatal(err)
+	}
+	refused("b", "", core.ErrBusy, "too many")
+	_, err := a.Discover(timeout(t), rendezvous.Addresses(), "a", core.DiscoverOptions{Cookie: "00"})
+	mustMatch(t, err, core.ErrInvalid, "cookie")
+	var refusal *core.RendezvousError
+	if !errors.As(err, &refusal) || refusal.Status != 103 {
+		t.Fatalf("%v", err)
+	}
+	_, err = a.Discover(timeout(t), plain.Addresses(), "a", core.DiscoverOptions{})
+	mustMatch(t, err, core.ErrProtocol, plain.ID().String())
+	_, err = a.Discover(timeout(t), a.Addresses(), "a", core.DiscoverOptions{})
+	mustMatch(t, err, core.ErrInvalid, "itself")
+	_, err = a.Discover(timeout(t), []string{"nonsense"}, "a", core.DiscoverOptions{})
+	mustMatch(t, err, core.ErrParse, "nonsense")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err = a.Discover(ctx, rendezvous.Addresses(), "a", core.DiscoverOptions{})
+	mustMatch(t, err, core.ErrCancelled)
+}
+
+// A registration is renewed before it ends, and comes back to a point that was away.
+func TestRegistrationIsRenewed(t *testing.T) {
+	rendezvous := meetingPoint(t, "rendezvous.ttl_min_ms", "1000")
+	a := start(t)
+	told := newTidings()
+	o, _ := core.ParseRegisterOptions([]byte(`{"ttl_ms":1000,"retry_min_ms":50}`))
+	if _, err := a.Register(timeout(t), rendezvous.Addresses(), "n", o, told.inbox()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if e := told.wait(t, core.DiscoveryAdvertised, ""); e.NextMs <= 0 || e.NextMs > 1000 || !strings.HasPrefix(e.Source, "rendezvous ") {
+			t.Fatalf("%+v", e)
+		}
+		if rendezvous.RendezvousInfo().Registrations != 1 {
+			t.Fatal("it has expired")
+		}
+	}
+	rendezvous.Close()
+	if e := told.wait(t, core.DiscoveryFailed, ""); e.NextMs < 50 || !strings.HasPrefix(e.Err.Error(), "rendezvous "+rendezvous.ID().String()+": ") {
+		t.Fatalf("%+v", e)
+	}
+}
+
+// Every registration survives its peer's crowding, and a peer that hangs up in the middle of a message or sends garbage does no harm.
+func TestRendezvousPointSurvivesGarbage(t *testing.T) {
+	rendezvous, a := meetingPoint(t), start(t)
+	connect(t, a, rendezvous)
+	for _, garbage := range []string{"", "\x00", "\x05ab", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "\x02\x08\x00", "\x04\x08\x01\x1a\x00", strings.Repeat("\x80", 100), "\xff\xff\x7f" + strings.Repeat("x", 1<<20)} {
+		s, err := a.OpenStream(timeout(t), rendezvous.ID(), []string{"/rendezvous/1.0.0"}, core.OpenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Write([]byte(garbage))
+		s.CloseWrite(timeout(t))
+		s.ReadMessage(timeout(t), 1000) // an end, a reset, or an answer
+		s.Close()
+	}
+	if _, err := registerAt(t, a, rendezvous, "still", ""); err != nil {
+		t.Fatal(err)
+	}
+}
