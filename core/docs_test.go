@@ -205,14 +205,17 @@ func TestInfoPageHasEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	for section, infos := range map[string][]any{
-		"## node":         {core.NodeInfo{}},
-		"## peers":        {core.PeerInfo{}, core.ConnectionInfo{}},
-		"## service":      {core.ServiceInfo{}},
-		"## stream":       {core.StreamInfo{}},
-		"## exchange":     {core.ExchangeInfo{}},
-		"## request":      {core.RequestInfo{}},
-		"## topic":        {core.TopicInfo{}},
-		"## subscription": {core.SubscriptionInfo{}},
+		"## node":          {core.NodeInfo{}},
+		"## peers":         {core.PeerInfo{}, core.ConnectionInfo{}},
+		"## service":       {core.ServiceInfo{}},
+		"## stream":        {core.StreamInfo{}},
+		"## exchange":      {core.ExchangeInfo{}},
+		"## request":       {core.RequestInfo{}},
+		"## topic":         {core.TopicInfo{}},
+		"## subscription":  {core.SubscriptionInfo{}},
+		"## advertisement": {core.AdvertisementInfo{}, core.SourceInfo{}},
+		"## peer_search":   {core.PeerSearchInfo{}},
+		"## meeting":       {core.MeetingInfo{}},
 	} {
 		_, text, found := strings.Cut(string(page), "\n"+section+"\n")
 		if !found {

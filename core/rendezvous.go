@@ -99,8 +99,8 @@ func (n *Node) Register(ctx context.Context, addresses []string, namespace strin
 	return n.advertiseAt([]discoverySource{p}, namespace, ttl, pauses, granted, inbox)
 }
 
-// Unregister takes back what Register, or an earlier life of this node, told a rendezvous point. There is no answer to it: it is sent when this
-// returns.
+// Unregister takes back what Register, or an earlier life of this node, told a rendezvous point. There is no answer to it: when this returns it is sent, and
+// mostly read.
 func (n *Node) Unregister(ctx context.Context, addresses []string, namespace string) error {
 	p, err := n.point(addresses)
 	if err == nil {
@@ -217,7 +217,16 @@ func (p *rendezvousPoint) unregister(ctx context.Context, namespace string, o Op
 		return err
 	}
 	defer s.Close()
-	return s.WriteMessage(ctx, (&rendezvousMessage{kind: rendezvousUnregister, namespace: namespace}).encode())
+	if err := s.WriteMessage(ctx, (&rendezvousMessage{kind: rendezvousUnregister, namespace: namespace}).encode()); err != nil {
+		return err
+	}
+	// There is no answer. The point ends the stream when it has read: a node that closes now would otherwise take its words back.
+	ctx, cancel := context.WithTimeout(ctx, withdrawLimit)
+	defer cancel()
+	if err := s.CloseWrite(ctx); err == nil {
+		s.ReadMessage(ctx, 0)
+	}
+	return nil
 }
 
 // ask sends a request and reads its answer, which is of kind want.

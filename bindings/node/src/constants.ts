@@ -54,6 +54,8 @@ export const KIND = {
   TOPIC: 8,
   SUBSCRIPTION: 9,
   TOKEN: 10,
+  SEARCH: 11,
+  DISCOVERY: 12,
 } as const
 
 /** P2P_EVENT_ types by name. */
@@ -80,6 +82,12 @@ export const EVENT = {
   VALIDATE: 41,
   TOPIC_JOINED: 42,
   TOPIC_LEFT: 43,
+  DISCOVERY_FOUND: 60,
+  DISCOVERY_ADVERTISED: 61,
+  DISCOVERY_FAILED: 62,
+  DISCOVERY_CONNECTED: 63,
+  DISCOVERY_LEFT: 64,
+  DISCOVERY_UNREACHABLE: 65,
   GATE: 80,
 } as const
 

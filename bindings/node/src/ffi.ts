@@ -143,6 +143,14 @@ export const signatures = {
   p2p_cid_bytes: ['i32', 'text', 'out', 'out'],
   p2p_cid_parse: ['i32', 'bytes', 'size', 'out'],
   p2p_cid_verify: ['i32', 'text', 'bytes', 'size'],
+
+  p2p_discovery_join: ['i32', 'u64', 'text', 'text', 'u64', 'u64', 'out'],
+  p2p_discovery_peers: ['i32', 'u64', 'out'],
+  p2p_discovery_advertise: ['i32', 'u64', 'text', 'text', 'u64', 'u64', 'out'],
+  p2p_discovery_find: ['i32', 'u64', 'text', 'text', 'u64', 'u64', 'out'],
+  p2p_rendezvous_register: ['i32', 'u64', 'text', 'text', 'text', 'u64', 'u64', 'out', 'bytes'],
+  p2p_rendezvous_unregister: ['i32', 'u64', 'text', 'text', 'bytes'],
+  p2p_rendezvous_discover: ['i32', 'u64', 'text', 'text', 'text', 'out', 'bytes'],
 } as const satisfies Record<string, readonly Type[]>
 
 /** Functions of libc: two that read memory which the library made, and one for signals.ts. */

@@ -23,6 +23,24 @@ export {
   parseCid,
   verifyCid,
 } from './cid.js'
+export type {
+  AdvertiseOptions,
+  Advertisement,
+  Discovery,
+  DiscoveryEvents,
+  DiscoverySource,
+  FindOptions,
+  FoundPeer,
+  Meeting,
+  MeetOptions,
+  MetPeer,
+  PeerSearch,
+  RegisteredPeer,
+  RegisterOptions,
+  RendezvousAnswer,
+  RendezvousQuestion,
+  SourceOptions,
+} from './discovery.js'
 export * from './errors.js'
 export type {
   AddressesEvent,

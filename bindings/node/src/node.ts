@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events'
 import { inspect } from 'node:util'
 import { type CallOptions, call } from './call.js'
+import { Discovery } from './discovery.js'
 import { ClosedError } from './errors.js'
 import { EventFlow, type NodeEvent, type NodeEvents, nodeEventOf } from './events.js'
 import type { Native } from './ffi.js'
@@ -69,6 +70,8 @@ export class Node extends EventEmitter<NodeEvents> {
   readonly id: string
   /** Who may be dialled, and who may connect. */
   readonly gater: Gater
+  /** How peers that know a name meet. */
+  readonly discovery: Discovery
   /** The node's numbers, for programs and for Prometheus. */
   readonly metrics: Metrics
   /** The perf protocol: how fast bytes travel to a peer. */
@@ -91,6 +94,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.#handle = handle
     this.#tag = tag
     this.gater = new Gater(queue, handle)
+    this.discovery = new Discovery(queue, handle)
     this.metrics = new Metrics(handle)
     this.perf = new Perf(queue, handle)
     this.id = takeText((lib, out) => lib.p2p_node_id(handle, out))

@@ -83,6 +83,19 @@ export interface NodeOptions {
     retry_min_ms?: number | undefined
     retry_max_ms?: number | undefined
   }
+  /** The rendezvous points that discovery uses, and being one. */
+  rendezvous?: {
+    /** Let peers register here under names, and find each other. Default: false. */
+    server?: boolean | undefined
+    points?: readonly string[] | undefined
+    max_registrations?: number | undefined
+    max_per_peer?: number | undefined
+    max_namespace?: number | undefined
+    max_results?: number | undefined
+    max_streams?: number | undefined
+    ttl_min_ms?: number | undefined
+    ttl_max_ms?: number | undefined
+  }
   /** Pauses between attempts to reach kept peers. */
   keep?: { retry_min_ms?: number | undefined; retry_max_ms?: number | undefined }
   /** Publish and subscribe. */

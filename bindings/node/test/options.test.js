@@ -19,6 +19,11 @@ const beside = {
   request: ['signal', 'timeout'],
   perf: ['signal', 'timeout'],
   address_resolve: ['signal', 'timeout'],
+  rendezvous_register: ['signal', 'timeout'],
+  rendezvous_discover: ['signal', 'timeout'],
+  discovery_advertise: ['signal'],
+  discovery_find: ['signal'],
+  discovery_join: ['signal'],
 }
 const ours = { 'topic.validate': 'never', 'cid.version': '0 | 1', 'cid_text.version': '0 | 1' }
 
@@ -44,6 +49,11 @@ const types = {
   dht_search: ['dht', 'DHTSearchOptions'],
   dht_providers: ['dht', 'DHTProvidersOptions'],
   dht_set: ['dht', 'DHTSetOptions'],
+  rendezvous_register: ['discovery', 'RegisterOptions'],
+  rendezvous_discover: ['discovery', 'RendezvousQuestion'],
+  discovery_advertise: ['discovery', 'AdvertiseOptions'],
+  discovery_find: ['discovery', 'FindOptions'],
+  discovery_join: ['discovery', 'MeetOptions'],
 }
 
 function leaf(schema) {

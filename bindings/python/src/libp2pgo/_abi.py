@@ -56,6 +56,8 @@ KIND_REQUEST = 7
 KIND_TOPIC = 8
 KIND_SUBSCRIPTION = 9
 KIND_TOKEN = 10
+KIND_SEARCH = 11
+KIND_DISCOVERY = 12
 
 EVENT_DONE = 1
 EVENT_POST = 2
@@ -79,6 +81,12 @@ EVENT_MESSAGE = 40
 EVENT_VALIDATE = 41
 EVENT_TOPIC_JOINED = 42
 EVENT_TOPIC_LEFT = 43
+EVENT_DISCOVERY_FOUND = 60
+EVENT_DISCOVERY_ADVERTISED = 61
+EVENT_DISCOVERY_FAILED = 62
+EVENT_DISCOVERY_CONNECTED = 63
+EVENT_DISCOVERY_LEFT = 64
+EVENT_DISCOVERY_UNREACHABLE = 65
 EVENT_GATE = 80
 
 FLAG_INBOUND = 1
@@ -262,5 +270,13 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "p2p_cid_bytes": (c_int, (_text, _bytes_out, _size_out)),
     "p2p_cid_parse": (c_int, (_bytes, c_size_t, _text_out)),
     "p2p_cid_verify": (c_int, (_text, _bytes, c_size_t)),
+    # Discovery
+    "p2p_discovery_join": (c_int, (_handle, _text, _text, _handle, c_uint64, _handle_out)),
+    "p2p_discovery_peers": (c_int, (_handle, _text_out)),
+    "p2p_discovery_advertise": (c_int, (_handle, _text, _text, _handle, c_uint64, _handle_out)),
+    "p2p_discovery_find": (c_int, (_handle, _text, _text, _handle, c_uint64, _handle_out)),
+    "p2p_rendezvous_register": (c_int, (_handle, _text, _text, _text, _handle, c_uint64, _handle_out, _call)),
+    "p2p_rendezvous_unregister": (c_int, (_handle, _text, _text, _call)),
+    "p2p_rendezvous_discover": (c_int, (_handle, _text, _text, _text, _text_out, _call)),
 }
 """Every function of the header: name to (result, parameters)."""

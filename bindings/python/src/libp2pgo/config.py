@@ -26,6 +26,7 @@ __all__ = [
     "Options",
     "PrivateNetworkOptions",
     "PubsubOptions",
+    "RendezvousOptions",
     "StreamOptions",
     "TransportsOptions",
     "WebSocketOptions",
@@ -105,6 +106,18 @@ class BootstrapOptions(TypedDict, total=False):
     retry_max_ms: int
 
 
+class RendezvousOptions(TypedDict, total=False):
+    server: bool
+    points: List[str]
+    max_registrations: int
+    max_per_peer: int
+    max_namespace: int
+    max_results: int
+    max_streams: int
+    ttl_min_ms: int
+    ttl_max_ms: int
+
+
 class KeepOptions(TypedDict, total=False):
     retry_min_ms: int
     retry_max_ms: int
@@ -182,6 +195,7 @@ class Options(TypedDict, total=False):
     dial: DialOptions
     mdns: MDNSOptions
     bootstrap: BootstrapOptions
+    rendezvous: RendezvousOptions
     keep: KeepOptions
     pubsub: PubsubOptions
     dht: DHTOptions

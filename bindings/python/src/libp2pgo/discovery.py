@@ -23,6 +23,7 @@ __all__ = [
     "Advertisement",
     "Discovery",
     "DiscoveryEvent",
+    "DiscoveryEvents",
     "FoundPeer",
     "Meeting",
     "PeerGone",
@@ -309,7 +310,7 @@ class PeerSearch(_Running):
         self._end()
 
     async def next(self, *, timeout: float | None = None) -> FoundPeer | None:
-        """Return the next peer, or None at the end. Cancelling loses nothing. Raises what the last source failed with if none could be asked."""
+        """Return the next peer, or None at the end. Cancelling loses nothing. Raises what a source failed with if none could be asked."""
         return await self._flow.next(timeout)
 
     def __aiter__(self) -> PeerSearch:
@@ -410,8 +411,8 @@ def _list(texts: str | Iterable[str] | None) -> list[str] | None:
 class Discovery:
     """How a node finds peers, as ``node.discovery``.
 
-    A source is a place to meet at: ``"dht"``, ``"rendezvous"`` (the option ``rendezvous={"points": [...]}``), ``"mdns"`` (the local network).
-    By default every source that is on is used. Times are seconds.
+    A source is a place to meet at: ``"dht"``, ``"rendezvous"`` (the option ``rendezvous={"points": [...]}``), ``"mdns"`` (the local
+    network). By default every source that is on is used. Times are seconds.
     """
 
     def __init__(self, core: Core) -> None:
@@ -531,8 +532,8 @@ class Discovery:
     ) -> Advertisement:
         """Register at one rendezvous point, and keep that renewed until the result is closed, which takes it back.
 
-        Raises InvalidArgument if the point does not take the name or grant the time, Busy if it is full, Refused, ProtocolNotSupported if it
-        is no point; each in its own words.
+        Raises InvalidArgument if the point does not take the name or grant the time, Busy if it is full, Refused,
+        ProtocolNotSupported if it is no point; each in its own words.
         """
         core = self._core
         running = Advertisement(core, name)

@@ -31,11 +31,13 @@ from .config import (
     Options,
     PrivateNetwork,
     PubsubOptions,
+    RendezvousOptions,
     StreamOptions,
     TransportsOptions,
     WebSocketOptions,
     YamuxOptions,
 )
+from .discovery import Discovery
 from .errors import NodeClosed, NotFound, StateError
 from .events import CAPACITY, EventHub, Events
 from .events import Event as AnyEvent
@@ -99,6 +101,7 @@ class Node:
         listen: addresses to listen at; ``[]`` for none, None for TCP and QUIC on every interface.
         mdns: whether to announce and find nodes on the local network.
         bootstrap: addresses of peers to stay connected to.
+        rendezvous: the rendezvous points to meet at, and being one.
         private_network: the key of a private network: a path, a NetworkKey or its bytes.
         config: the options by the names of the library's schema, as a mapping or JSON; the others by name go over it.
 
@@ -113,6 +116,7 @@ class Node:
         listen_require: str | None = None,
         mdns: MDNS = None,
         bootstrap: Bootstrap = None,
+        rendezvous: RendezvousOptions | None = None,
         private_network: PrivateNetwork = None,
         addresses: AddressesOptions | None = None,
         transports: TransportsOptions | None = None,
@@ -138,6 +142,7 @@ class Node:
             "listen_require": listen_require,
             "mdns": mdns,
             "bootstrap": bootstrap,
+            "rendezvous": rendezvous,
             "private_network": private_network,
             "addresses": addresses,
             "transports": transports,
@@ -159,6 +164,7 @@ class Node:
         self._document = Document(config, given)
         self._core = Core()
         self.gater = Gater(self._core)
+        self.discovery = Discovery(self._core)
         """Who may be dialled, and who may connect."""
 
     # Life.

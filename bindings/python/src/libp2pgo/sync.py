@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping, Ty
 
 from ._blocking import BlockingPump
 from ._library import library
+from ._sync_discovery import Discovery
 from .address import resolve_on
 from .errors import NodeClosed
 from .events import CAPACITY
@@ -286,6 +287,7 @@ class Node:
         self._core = self._node._core
         self._core.here = self._here
         self.gater = self._node.gater
+        self.discovery = Discovery(self._node.discovery)
         self._blocking: BlockingPump | None = None
 
     def _here(self) -> BlockingPump:
