@@ -144,7 +144,6 @@ if TYPE_CHECKING:
     from .address import Component, Multiaddr
     from .cid import CID
     from .config import Options, schema
-    from .envelope import Envelope, PeerRecord
     from .discovery import (
         Advertised,
         Advertisement,
@@ -161,6 +160,7 @@ if TYPE_CHECKING:
         RendezvousAnswer,
         SourceFailed,
     )
+    from .envelope import Envelope, PeerRecord
     from .errors import (
         AlreadyExists,
         Attempt,
