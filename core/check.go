@@ -16,6 +16,9 @@ func (c *Config) checkValues() error {
 	if _, err := newAdvertised(c.Addresses); err != nil {
 		return err
 	}
+	if err := c.Limits.checkExact(c.given); err != nil {
+		return err
+	}
 	if _, err := newGate(c.Gating); err != nil {
 		return err
 	}

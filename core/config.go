@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"encoding/json"
 	"reflect"
 	"slices"
 	"strings"
@@ -75,12 +76,14 @@ type PrivateNetworkConfig struct {
 
 // LimitsConfig bounds what peers can make the node spend.
 type LimitsConfig struct {
-	Preset          string `json:"preset" enum:"default,server,embedded,unlimited" doc:"default: for applications; server: eight times that; embedded: a quarter; unlimited: none at all"`
-	StreamsPerPeer  int    `json:"streams_per_peer" min:"0" max:"1000000" doc:"streams open with one peer in each direction"`
-	Connections     int    `json:"connections" min:"0" max:"1000000" doc:"connections in all"`
-	ConnectionsIP   int    `json:"connections_per_ip" min:"0" max:"1000000" doc:"connections from one IP address (one /56 in IPv6)"`
-	MemoryBytes     int64  `json:"memory_bytes" min:"0" max:"1125899906842624" doc:"memory that buffers of connections and streams may take in all"`
-	FileDescriptors int    `json:"file_descriptors" min:"0" max:"10000000" doc:"file descriptors that connections may take"`
+	Preset          string          `json:"preset" enum:"default,server,embedded,unlimited" doc:"default: for applications; server: eight times that; embedded: a quarter; unlimited: none at all"`
+	StreamsPerPeer  int             `json:"streams_per_peer" min:"0" max:"1000000" doc:"streams open with one peer in each direction"`
+	Connections     int             `json:"connections" min:"0" max:"1000000" doc:"connections in all"`
+	ConnectionsIP   int             `json:"connections_per_ip" min:"0" max:"1000000" doc:"connections from one IP address (one /56 in IPv6)"`
+	ConnectionRate  float64         `json:"connection_rate" min:"0" max:"1000000" doc:"new connections per second from one IP address (one /56 in IPv6), in bursts of twice connections_per_ip"`
+	MemoryBytes     int64           `json:"memory_bytes" min:"0" max:"1125899906842624" doc:"memory that buffers of connections and streams may take in all"`
+	FileDescriptors int             `json:"file_descriptors" min:"0" max:"10000000" doc:"file descriptors that connections may take"`
+	Exact           json.RawMessage `json:"exact" doc:"limits of single scopes over those of the preset, in go-libp2p's own form (PartialLimitConfig): System, PeerDefault, Protocol and so on, each with Streams, Conns, FD, Memory and so on"`
 }
 
 // ConnectionsConfig bounds the number of connections that are kept.
@@ -231,6 +234,7 @@ func (c *Config) Clone() *Config {
 	copied.Bootstrap.Peers = slices.Clone(c.Bootstrap.Peers)
 	copied.DHT.Validators = slices.Clone(c.DHT.Validators)
 	copied.Rendezvous.Points = slices.Clone(c.Rendezvous.Points)
+	copied.Limits.Exact = bytes.Clone(c.Limits.Exact)
 	copied.identityKey = bytes.Clone(c.identityKey)
 	copied.networkKey = bytes.Clone(c.networkKey)
 	copied.given = make(map[string]bool, len(c.given))

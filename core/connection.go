@@ -191,6 +191,9 @@ type PeerInfo struct {
 	Agent       string           `json:"agent"`
 	RTTMs       float64          `json:"rtt_ms"`
 	Kept        bool             `json:"kept"`
+	Tags        map[string]int   `json:"tags"`
+	TagValue    int              `json:"tag_value"`
+	Protected   []string         `json:"protected"`
 	Connections []ConnectionInfo `json:"connections"`
 }
 
@@ -238,6 +241,7 @@ func (n *Node) peerInfo(id peer.ID) PeerInfo {
 	if agent, err := store.Get(id, "AgentVersion"); err == nil {
 		info.Agent, _ = agent.(string)
 	}
+	info.Tags, info.TagValue, info.Protected = n.connections.of(id)
 	for _, c := range n.host.Network().ConnsToPeer(id) {
 		info.Connections = append(info.Connections, connectionInfo(c))
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
-	coreconnmgr "github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -16,7 +15,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
-	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
@@ -32,8 +30,18 @@ import (
 	"go.uber.org/fx"
 )
 
+// hostParts is what a node gives its host, and takes from it.
+type hostParts struct {
+	dials       *dialTracer
+	advertised  *advertised
+	gate        *gate
+	numbers     numbers
+	limits      *nodeLimits        // set by newHost
+	connections *connectionManager // set by newHost
+}
+
 // newHost builds the go-libp2p host of a node, which does not listen yet. What it made is closed again if it fails.
-func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.MetricsTracer, told *advertised, gate *gate, numbers *numbers) (h host.Host, err error) {
+func newHost(c *Config, key crypto.PrivKey, networkKey []byte, parts *hostParts) (h host.Host, err error) {
 	defer Recovered("start the host", &err)
 	tlsConfig, err := webSocketTLS(&c.WebSocket)
 	if err != nil {
@@ -47,10 +55,10 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.Metr
 			}
 		}
 	}()
-	resources, err := newResourceManager(&c.Limits, &numbers.refusals)
-	if err != nil {
+	if parts.limits, err = newLimits(&c.Limits, &parts.numbers.refusals); err != nil {
 		return nil, err
 	}
+	resources := parts.limits.manager
 	undo = append(undo, resources.Close)
 	peers, err := pstoremem.NewPeerstore()
 	if err != nil {
@@ -65,30 +73,24 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, tracer swarm.Metr
 		libp2p.EnableRelay(),
 		libp2p.ResourceManager(resources),
 		libp2p.Peerstore(peers),
-		libp2p.AddrsFactory(told.factory),
-		libp2p.ConnectionGater(gate),
+		libp2p.AddrsFactory(parts.advertised.factory),
+		libp2p.ConnectionGater(parts.gate),
 		libp2p.UserAgent(c.Identify.Agent),
 		libp2p.Muxer(yamux.ID, yamuxTransport(&c.Yamux)),
 		// Upstream's metrics are collectors of the whole process, where nodes add up. Ours are per node.
 		libp2p.DisableMetrics(),
 		libp2p.WithFxOption(fx.Decorate(func() event.Bus { return eventbus.NewBus() })),
 		libp2p.WithDialTimeout(dialTimeout),
-		libp2p.SwarmOpts(swarm.WithDialTimeoutLocal(dialTimeout), swarm.WithMetricsTracer(tracer)),
+		libp2p.SwarmOpts(swarm.WithDialTimeoutLocal(dialTimeout), swarm.WithMetricsTracer(parts.dials)),
 	}
 	if c.Metrics.Bandwidth {
-		options = append(options, libp2p.BandwidthReporter(&numbers.bandwidth))
+		options = append(options, libp2p.BandwidthReporter(&parts.numbers.bandwidth))
 	}
-	if c.Connections.High > 0 {
-		manager, err := connmgr.NewConnManager(c.Connections.Low, c.Connections.High,
-			connmgr.WithGracePeriod(time.Duration(c.Connections.GraceMs)*time.Millisecond))
-		if err != nil {
-			return nil, &OptionError{"connections", err.Error()}
-		}
-		undo = append(undo, manager.Close)
-		options = append(options, libp2p.ConnectionManager(manager))
-	} else {
-		options = append(options, libp2p.ConnectionManager(coreconnmgr.NullConnMgr{}))
+	if parts.connections, err = newConnectionManager(c.Connections); err != nil {
+		return nil, err
 	}
+	undo = append(undo, parts.connections.Close)
+	options = append(options, libp2p.ConnectionManager(parts.connections))
 	for _, name := range c.Security {
 		if name == "tls" {
 			options = append(options, libp2p.Security(libp2ptls.ID, libp2ptls.New))

@@ -28,6 +28,15 @@ func (o *jsonObject) get(key string) (any, bool) {
 	return nil, false
 }
 
+// MarshalJSON keeps the order of the document.
+func (o *jsonObject) MarshalJSON() ([]byte, error) {
+	members := make(ordered, 0, len(o.members))
+	for _, m := range o.members {
+		members = append(members, member{m.key, m.value})
+	}
+	return members.MarshalJSON()
+}
+
 // maxJSONDepth is deeper than any option lies.
 const maxJSONDepth = 32
 

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/x/rate"
@@ -56,8 +55,8 @@ func presetLimits(preset string) limits {
 	return l
 }
 
-// newResourceManager builds the resource manager that c asks for.
-func newResourceManager(c *LimitsConfig, refused *refusals) (network.ResourceManager, error) {
+// newLimits builds the resource manager that c asks for.
+func newLimits(c *LimitsConfig, refused *refusals) (*nodeLimits, error) {
 	unlimited := c.Preset == "unlimited"
 	l := presetLimits(c.Preset)
 	base := rcmgr.InfiniteLimits
@@ -71,6 +70,9 @@ func newResourceManager(c *LimitsConfig, refused *refusals) (network.ResourceMan
 	override(&l.connections, c.Connections)
 	override(&l.connectionsPerIP, c.ConnectionsIP)
 	override(&l.fileDescriptors, c.FileDescriptors)
+	if c.ConnectionRate > 0 {
+		l.connectionRate = c.ConnectionRate
+	}
 	if c.MemoryBytes > 0 {
 		l.memory = c.MemoryBytes
 	}
@@ -117,20 +119,31 @@ func newResourceManager(c *LimitsConfig, refused *refusals) (network.ResourceMan
 		partial.System.Memory = memory
 	}
 
+	concrete, err := c.applyExact(partial.Build(base))
+	if err != nil {
+		return nil, err
+	}
+	n := &nodeLimits{concrete: concrete, preset: c.Preset}
 	options := []rcmgr.Option{rcmgr.WithMetricsDisabled(), rcmgr.WithMetrics(refused)}
 	if unlimited && c.ConnectionsIP == 0 {
-		options = append(options, rcmgr.WithLimitPerSubnet([]rcmgr.ConnLimitPerSubnet{}, []rcmgr.ConnLimitPerSubnet{}), rcmgr.WithConnRateLimiters(&rate.Limiter{}))
+		options = append(options, rcmgr.WithLimitPerSubnet([]rcmgr.ConnLimitPerSubnet{}, []rcmgr.ConnLimitPerSubnet{}))
 	} else {
+		n.perIP.Connections = l.connectionsPerIP
 		options = append(options, rcmgr.WithLimitPerSubnet(
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: l.connectionsPerIP}},
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: l.connectionsPerIP}, {PrefixLength: 48, ConnCount: cappedProduct(8, l.connectionsPerIP)}},
-		), rcmgr.WithConnRateLimiters(connectionRate(l)))
+		))
 	}
-	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(partial.Build(base)), options...)
-	if err != nil {
+	if unlimited && c.ConnectionsIP == 0 && c.ConnectionRate == 0 {
+		options = append(options, rcmgr.WithConnRateLimiters(&rate.Limiter{}))
+	} else {
+		n.perIP.ConnectionRate = l.connectionRate
+		options = append(options, rcmgr.WithConnRateLimiters(connectionRate(l)))
+	}
+	if n.manager, err = rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(concrete), options...); err != nil {
 		return nil, Errorf(ErrInternal, "resource manager: %w", err)
 	}
-	return manager, nil
+	return n, nil
 }
 
 // connectionRate bounds new connections per second, with a burst that lets a whole host of peers come back at once.

@@ -29,7 +29,6 @@ type Node struct {
 	pubsub *publisher // nil: off
 	dht    *DHT       // nil: off
 	peers  *peerTable
-	dials  *dialTracer
 	keeper *keeper
 	given  givenAddresses
 	since  time.Time
@@ -37,10 +36,8 @@ type Node struct {
 	rendezvous *rendezvousServer // nil: the node is no rendezvous point
 	meetings   meetings
 
-	advertised *advertised
-	gate       *gate
-	numbers    numbers
-	listening  sync.Mutex // held while addresses are bound or released
+	hostParts
+	listening sync.Mutex // held while addresses are bound or released
 
 	mu      sync.Mutex
 	closing bool      // guarded by mu
@@ -89,7 +86,7 @@ func New(ctx context.Context, cfg *Config, inbox Inbox[Event]) (*Node, error) {
 		return nil, err
 	}
 	n.gate.node = n
-	n.host, err = newHost(cfg, key, networkKey, n.dials, n.advertised, n.gate, &n.numbers)
+	n.host, err = newHost(cfg, key, networkKey, &n.hostParts)
 	if err != nil {
 		return nil, err
 	}
@@ -100,6 +97,7 @@ func New(ctx context.Context, cfg *Config, inbox Inbox[Event]) (*Node, error) {
 	n.meetings.node = n
 	n.peers = newPeerTable(n)
 	n.gate.watch()
+	n.startTrimming()
 	if err := n.start(ctx, addresses, taken); err != nil {
 		n.Close()
 		return nil, err

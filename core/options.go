@@ -20,6 +20,9 @@ import (
 // A struct that comes in carries the defaults. Documents are read strictly: a key that is unknown or given twice, a wrong type, a value out of
 // range, or anything behind the document is an *OptionError with the dotted path of the option.
 
+// rawObject is the type of an option that is a JSON object of a form of its own, which checkValues has to look into.
+var rawObject = reflect.TypeFor[json.RawMessage]()
+
 // parseOptions reads the JSON object doc into the struct that into points to. An empty doc leaves it as it is. path is put before the
 // paths in errors.
 func parseOptions(doc []byte, into any, path string) error {
@@ -53,6 +56,21 @@ func (d *optionDecoder) decode(value any, into reflect.Value, field *reflect.Str
 	}
 	if into.Kind() != reflect.Struct {
 		d.given = append(d.given, path)
+	}
+	if into.Type() == rawObject {
+		object, ok := value.(*jsonObject)
+		if !ok && value != nil {
+			return mismatch("an object")
+		}
+		into.SetZero()
+		if ok {
+			doc, err := marshalJSON(object)
+			if err != nil {
+				return err
+			}
+			into.SetBytes(doc)
+		}
+		return nil
 	}
 	switch into.Kind() {
 	case reflect.Struct:
@@ -154,7 +172,7 @@ func setOption(into any, path, value string) (given []string, err error) {
 	switch {
 	case target.Kind() == reflect.String && !strings.HasPrefix(trimmed, `"`):
 		parsed = value
-	case target.Kind() == reflect.Slice && !strings.HasPrefix(trimmed, "[") && trimmed != "null":
+	case target.Kind() == reflect.Slice && target.Type() != rawObject && !strings.HasPrefix(trimmed, "[") && trimmed != "null":
 		items := []any{}
 		for line := range strings.Lines(value) {
 			if line = strings.TrimSpace(line); line != "" {

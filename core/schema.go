@@ -106,6 +106,9 @@ func fieldSchema(f reflect.StructField, value reflect.Value) ordered {
 	schema := ordered{}
 	enum := func() []string { return strings.Split(f.Tag.Get("enum"), ",") }
 	_, hasEnum := f.Tag.Lookup("enum")
+	if f.Type == rawObject {
+		return ordered{{"type", []string{"object", "null"}}, {"description", f.Tag.Get("doc")}, {"default", nil}}
+	}
 	switch f.Type.Kind() {
 	case reflect.Struct:
 		schema = structSchema(value)
