@@ -109,7 +109,7 @@ typedef struct p2p_event {
 #define P2P_E_DIAL (-14)        /* no address answered; words list each */
 #define P2P_E_NO_ADDRESS (-15)  /* no address known for the peer */
 #define P2P_E_NOT_FOUND (-16)   /* nothing by that name */
-#define P2P_E_REFUSED (-17)     /* the peer, or a rule of this node, turned it away */
+#define P2P_E_REFUSED (-17)     /* turned away, by the peer or by this node's rules */
 #define P2P_E_PROTOCOL (-18)    /* the peer speaks none of the protocols */
 #define P2P_E_RESET (-19)       /* stream reset; p2p_last_detail has the code */
 #define P2P_E_REMOTE (-20)      /* the remote handler answered with an error */
@@ -719,6 +719,38 @@ P2P_API int p2p_cid_parse(const uint8_t *data, size_t len, char **cid_out);
 /* p2p_cid_verify returns 0 if data are the bytes that cid names. P2P_E_SECURITY: they are not. P2P_E_UNSUPPORTED: its hash is unknown or proves
  * nothing. A CID names one block: a file of several is verified block by block. */
 P2P_API int p2p_cid_verify(const char *cid, const uint8_t *data, size_t len);
+
+/* ---- Trimming -----------------------------------------------------------------------------------------------------------------
+ * When there are more connections than the config's connections.high, the least useful are closed until connections.low are left. Peers are worth
+ * the sum of their tags, yours and those of the library's parts; protected ones are spared. p2p_peer_info tells both. */
+
+/* p2p_peer_tag gives peer a value under a name of yours (1 to 128 bytes), in place of the one it had; it may be negative. It outlasts the peer's
+ * connections, not the node. */
+P2P_API int p2p_peer_tag(p2p_handle node, const char *peer, const char *name, int32_t value);
+
+/* p2p_peer_untag takes a tag back. P2P_E_NOT_FOUND: the peer has none of that name. */
+P2P_API int p2p_peer_untag(p2p_handle node, const char *peer, const char *name);
+
+/* p2p_peer_protect spares peer from trimming, until p2p_peer_unprotect with the same name. */
+P2P_API int p2p_peer_protect(p2p_handle node, const char *peer, const char *name);
+
+/* p2p_peer_unprotect ends one protection and returns 1 if peer is still protected under another name, else 0. P2P_E_NOT_FOUND: not protected under this
+ * one. */
+P2P_API int p2p_peer_unprotect(p2p_handle node, const char *peer, const char *name);
+
+/* p2p_peer_trim closes connections now, the least useful first, until left of them (-1: connections.low) are there, and returns, or completes with as value,
+ * how many it closed. Protected peers and those younger than connections.grace_ms are spared. */
+P2P_API int p2p_peer_trim(p2p_handle node, int32_t left, const p2p_call *call);
+
+/* p2p_node_watermarks changes connections.low, .high and .grace_ms; -1 leaves one as it is. P2P_E_INVALID: low is more than high. */
+P2P_API int p2p_node_watermarks(p2p_handle node, int32_t low, int32_t high, int32_t grace_ms);
+
+/* ---- Limits -------------------------------------------------------------------------------------------------------------------
+ * What peers can make the node spend is bounded by the config's section limits: a preset, single numbers, and limits.exact, go-libp2p's own form. */
+
+/* p2p_limits_info writes JSON: preset, usage (by scope: system, transient, services, protocols, peers), limits (in the form of limits.exact), per_ip,
+ * refused and watermarks; docs/info.md has the keys. */
+P2P_API int p2p_limits_info(p2p_handle node, char **json_out);
 
 #ifdef __cplusplus
 }

@@ -86,6 +86,10 @@ static int call(const struct bad_input *c, p2p_handle config)
     if (IS("p2p_rendezvous_register")) return p2p_rendezvous_register(node, c->point, c->name, c->options, queue, 0, &handle, &patience);
     if (IS("p2p_rendezvous_unregister")) return p2p_rendezvous_unregister(node, c->point, c->name, &patience);
     if (IS("p2p_rendezvous_discover")) return p2p_rendezvous_discover(node, c->point, c->name, c->options, &text, &patience);
+    if (IS("p2p_peer_tag")) return p2p_peer_tag(node, c->peer, c->name, 1);
+    if (IS("p2p_peer_untag")) return p2p_peer_untag(node, c->peer, c->name);
+    if (IS("p2p_peer_protect")) return p2p_peer_protect(node, c->peer, c->name);
+    if (IS("p2p_peer_unprotect")) return p2p_peer_unprotect(node, c->peer, c->name);
     if (IS("p2p_node_new")) {
         int result = p2p_config_new(c->json, &handle);
         if (result < 0) return result;

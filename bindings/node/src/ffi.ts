@@ -151,6 +151,15 @@ export const signatures = {
   p2p_rendezvous_register: ['i32', 'u64', 'text', 'text', 'text', 'u64', 'u64', 'out', 'bytes'],
   p2p_rendezvous_unregister: ['i32', 'u64', 'text', 'text', 'bytes'],
   p2p_rendezvous_discover: ['i32', 'u64', 'text', 'text', 'text', 'out', 'bytes'],
+
+  p2p_peer_tag: ['i32', 'u64', 'text', 'text', 'i32'],
+  p2p_peer_untag: ['i32', 'u64', 'text', 'text'],
+  p2p_peer_protect: ['i32', 'u64', 'text', 'text'],
+  p2p_peer_unprotect: ['i32', 'u64', 'text', 'text'],
+  p2p_peer_trim: ['i32', 'u64', 'i32', 'bytes'],
+  p2p_node_watermarks: ['i32', 'u64', 'i32', 'i32', 'i32'],
+
+  p2p_limits_info: ['i32', 'u64', 'out'],
 } as const satisfies Record<string, readonly Type[]>
 
 /** Functions of libc: two that read memory which the library made, and one for signals.ts. */

@@ -41,6 +41,7 @@ export type {
   RendezvousQuestion,
   SourceOptions,
 } from './discovery.js'
+export type { Connections } from './connections.js'
 export * from './errors.js'
 export type {
   AddressesEvent,
@@ -105,7 +106,7 @@ export {
   setLogListener,
 } from './log.js'
 export { type Connection, createNode, type Node, type OpenOptions, type PeerInfo, type Text } from './node.js'
-export type { AddressRules, IdentityOptions, KeyType, NodeOptions } from './options.js'
+export type { AddressRules, ExactLimits, IdentityOptions, KeyType, Limit, NodeOptions, ScopeLimits } from './options.js'
 export type {
   Message,
   PublishOptions,

@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events'
 import { inspect } from 'node:util'
 import { type CallOptions, call } from './call.js'
 import { Discovery } from './discovery.js'
+import { Connections } from './connections.js'
 import { ClosedError } from './errors.js'
 import { EventFlow, type NodeEvent, type NodeEvents, nodeEventOf } from './events.js'
 import type { Native } from './ffi.js'
@@ -61,6 +62,12 @@ export interface PeerInfo {
   agent: string
   rtt_ms: number | null
   kept: boolean
+  /** What the peer is worth, by name of the tag. */
+  tags: Record<string, number>
+  /** The sum of the tags; those with less are trimmed first. */
+  tag_value: number
+  /** Names under which it is protected from trimming. */
+  protected: string[]
   connections: Connection[]
 }
 
@@ -68,6 +75,8 @@ export interface PeerInfo {
 export class Node extends EventEmitter<NodeEvents> {
   /** Who this node is. */
   readonly id: string
+  /** Which connections stay when there are too many. */
+  readonly connections: Connections
   /** Who may be dialled, and who may connect. */
   readonly gater: Gater
   /** How peers that know a name meet. */
@@ -93,6 +102,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.#queue = queue
     this.#handle = handle
     this.#tag = tag
+    this.connections = new Connections(queue, handle)
     this.gater = new Gater(queue, handle)
     this.discovery = new Discovery(queue, handle)
     this.metrics = new Metrics(handle)
@@ -124,6 +134,11 @@ export class Node extends EventEmitter<NodeEvents> {
   /** Changes which addresses peers are told; a list that is given replaces the present one. */
   announce(rules: AddressRules): void {
     this.#check((lib) => lib.p2p_node_announce(this.#handle, optionsOf(rules)))
+  }
+
+  /** The limits of resources, what is in use, and what was refused; see docs/info.md. */
+  limits(): Record<string, unknown> {
+    return JSON.parse(takeText((lib, out) => lib.p2p_limits_info(this.#handle, out))) as Record<string, unknown>
   }
 
   // ---- peers

@@ -15,6 +15,36 @@ export interface IdentityOptions {
 
 export type KeyType = 'ed25519' | 'secp256k1' | 'ecdsa' | 'rsa'
 
+/** A number of go-libp2p's limits: 0 and "blockAll" for none at all, "default" for the preset's. */
+export type Limit = number | 'unlimited' | 'blockAll' | 'default' | `${number}`
+
+/** The limits of one scope. */
+export type ScopeLimits = Partial<
+  Record<
+    'Streams' | 'StreamsInbound' | 'StreamsOutbound' | 'Conns' | 'ConnsInbound' | 'ConnsOutbound' | 'FD' | 'Memory',
+    Limit
+  >
+>
+
+/** Limits by scope, as go-libp2p's PartialLimitConfig. */
+export type ExactLimits = Partial<
+  Record<
+    | 'System'
+    | 'Transient'
+    | 'AllowlistedSystem'
+    | 'AllowlistedTransient'
+    | 'ServiceDefault'
+    | 'ServicePeerDefault'
+    | 'ProtocolDefault'
+    | 'ProtocolPeerDefault'
+    | 'PeerDefault'
+    | 'Conn'
+    | 'Stream',
+    ScopeLimits
+  > &
+    Record<'Service' | 'ServicePeer' | 'Protocol' | 'ProtocolPeer' | 'Peer', Record<string, ScopeLimits>>
+>
+
 /** Which addresses peers are told; subnets are written "10.0.0.0/8". */
 export interface AddressRules {
   /** Instead of all that the node finds out; empty: those. */
@@ -61,8 +91,12 @@ export interface NodeOptions {
     streams_per_peer?: number | undefined
     connections?: number | undefined
     connections_per_ip?: number | undefined
+    /** New connections per second from one IP address. */
+    connection_rate?: number | undefined
     memory_bytes?: number | undefined
     file_descriptors?: number | undefined
+    /** Limits of single scopes over those of the preset, in go-libp2p's own form (PartialLimitConfig). */
+    exact?: ExactLimits | null | undefined
   }
   /** Who may be dialled and who may connect: peer ids, IP addresses and subnets. */
   gating?: {

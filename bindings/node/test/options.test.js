@@ -25,7 +25,7 @@ const beside = {
   discovery_find: ['signal'],
   discovery_join: ['signal'],
 }
-const ours = { 'topic.validate': 'never', 'cid.version': '0 | 1', 'cid_text.version': '0 | 1' }
+const ours = { 'topic.validate': 'never', 'node.limits.exact': 'never', 'cid.version': '0 | 1', 'cid_text.version': '0 | 1' }
 
 const types = {
   node: ['options', 'NodeOptions'],

@@ -23,6 +23,7 @@ _WHERE = {
     "address": ("Component", "Multiaddr"),
     "cid": ("CID",),
     "config": ("Options", "schema"),
+    "connections": ("Connections",),
     "envelope": ("Envelope", "PeerRecord"),
     "errors": (
         "AlreadyExists",
@@ -106,6 +107,7 @@ _MODULES = (
     "cid",
     "config",
     "discovery",
+    "connections",
     "envelope",
     "errors",
     "events",
@@ -126,6 +128,7 @@ if TYPE_CHECKING:
         address,
         cid,
         config,
+        connections,
         discovery,
         envelope,
         errors,
@@ -144,6 +147,7 @@ if TYPE_CHECKING:
     from .address import Component, Multiaddr
     from .cid import CID
     from .config import Options, schema
+    from .connections import Connections
     from .discovery import (
         Advertised,
         Advertisement,
@@ -236,6 +240,7 @@ __all__ = [
     "Component",
     "ConfigError",
     "Connection",
+    "Connections",
     "DialError",
     "Discovery",
     "DiscoveryEvent",
@@ -319,6 +324,7 @@ __all__ = [
     "config",
     "discovery",
     "envelope",
+    "connections",
     "errors",
     "events",
     "gater",

@@ -278,5 +278,14 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "p2p_rendezvous_register": (c_int, (_handle, _text, _text, _text, _handle, c_uint64, _handle_out, _call)),
     "p2p_rendezvous_unregister": (c_int, (_handle, _text, _text, _call)),
     "p2p_rendezvous_discover": (c_int, (_handle, _text, _text, _text, _text_out, _call)),
+    # Trimming
+    "p2p_peer_tag": (c_int, (_handle, _text, _text, c_int32)),
+    "p2p_peer_untag": (c_int, (_handle, _text, _text)),
+    "p2p_peer_protect": (c_int, (_handle, _text, _text)),
+    "p2p_peer_unprotect": (c_int, (_handle, _text, _text)),
+    "p2p_peer_trim": (c_int, (_handle, c_int32, _call)),
+    "p2p_node_watermarks": (c_int, (_handle, c_int32, c_int32, c_int32)),
+    # Limits
+    "p2p_limits_info": (c_int, (_handle, _text_out)),
 }
 """Every function of the header: name to (result, parameters)."""

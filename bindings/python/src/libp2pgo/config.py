@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, List, Mapping, Sequence, TypedDict, Union, cast
+from typing import Any, Dict, List, Mapping, Sequence, TypedDict, Union, cast
 
 from ._library import Library, encode, library, pointer
 from .keys import NetworkKey, PrivateKey
@@ -74,8 +74,10 @@ class LimitsOptions(TypedDict, total=False):
     streams_per_peer: int
     connections: int
     connections_per_ip: int
+    connection_rate: float
     memory_bytes: int
     file_descriptors: int
+    exact: Union[Dict[str, Any], None]
 
 
 class GatingOptions(TypedDict, total=False):

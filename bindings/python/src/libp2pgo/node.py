@@ -37,6 +37,7 @@ from .config import (
     WebSocketOptions,
     YamuxOptions,
 )
+from .connections import Connections
 from .discovery import Discovery
 from .errors import NodeClosed, NotFound, StateError
 from .events import CAPACITY, EventHub, Events
@@ -163,9 +164,12 @@ class Node:
         }
         self._document = Document(config, given)
         self._core = Core()
+        self.connections = Connections(self._core)
+        """Which connections stay when there are too many."""
         self.gater = Gater(self._core)
-        self.discovery = Discovery(self._core)
         """Who may be dialled, and who may connect."""
+        self.discovery = Discovery(self._core)
+        """How peers that know a name meet."""
 
     # Life.
 
@@ -255,6 +259,12 @@ class Node:
     def perf(self) -> Perf:
         """The perf protocol: how fast bytes travel to a peer."""
         return Perf(self)
+
+    def limits(self) -> dict[str, Any]:
+        """The limits of resources, what is in use, and what was refused; docs/info.md has the keys."""
+        core = self._core
+        result: dict[str, Any] = core.lib.json(core.lib.p2p_limits_info, core.open())
+        return result
 
     # Peers.
 

@@ -50,6 +50,12 @@ class PeerInfo:
     agent: str
     rtt_ms: float | None
     kept: bool
+    tags: dict[str, int]
+    """What the peer is worth, by name of the tag."""
+    tag_value: int
+    """The sum of the tags; those with less are trimmed first."""
+    protected: tuple[str, ...]
+    """Names under which it is protected from trimming."""
     connections: tuple[Connection, ...]
 
 
@@ -63,6 +69,9 @@ def peer_info(known: dict[str, Any]) -> PeerInfo:
         agent=known.get("agent") or "",
         rtt_ms=known.get("rtt_ms"),
         kept=bool(known.get("kept")),
+        tags=known.get("tags") or {},
+        tag_value=int(known.get("tag_value", 0)),
+        protected=tuple(known.get("protected") or ()),
         connections=tuple(
             Connection(
                 id=str(c.get("id", "")),

@@ -20,6 +20,7 @@ from ._blocking import BlockingPump
 from ._library import library
 from ._sync_discovery import Discovery
 from .address import resolve_on
+from .connections import Connections as _Connections
 from .errors import NodeClosed
 from .events import CAPACITY
 from .events import Event as AnyEvent
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     RequestHandler = Callable[[Request], Answer]
     R = TypeVar("R", bound=RequestHandler)
 
-__all__ = ["Events", "Node", "Perf", "RequestStream", "Stream", "Subscription", "Topic", "resolve"]
+__all__ = ["Connections", "Events", "Node", "Perf", "RequestStream", "Stream", "Subscription", "Topic", "resolve"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[["Stream"], Any])
@@ -279,6 +280,22 @@ class Perf:
         return self._pump.run(self._perf.run(peer, upload=upload, download=download, allow_limited=allow_limited, timeout=timeout))
 
 
+class Connections:
+    """Which connections stay when there are too many; see :class:`libp2pgo.Connections`."""
+
+    def __init__(self, here: Callable[[], BlockingPump], connections: _Connections) -> None:
+        self._here = here
+        self._connections = connections
+        self.tag = connections.tag
+        self.untag = connections.untag
+        self.protect = connections.protect
+        self.unprotect = connections.unprotect
+        self.set_watermarks = connections.set_watermarks
+
+    def trim(self, left: int | None = None, *, timeout: float | None = 30.0) -> int:
+        return self._here().run(self._connections.trim(left, timeout=timeout))
+
+
 class Node:
     """A node; see :class:`libp2pgo.Node`, whose options it takes. Start and end it with ``with``, or with start and close."""
 
@@ -286,6 +303,7 @@ class Node:
         self._node = _Node(**options)
         self._core = self._node._core
         self._core.here = self._here
+        self.connections = Connections(self._here, self._node.connections)
         self.gater = self._node.gater
         self.discovery = Discovery(self._node.discovery)
         self._blocking: BlockingPump | None = None
@@ -341,6 +359,9 @@ class Node:
 
     def info(self) -> dict[str, Any]:
         return self._node.info()
+
+    def limits(self) -> dict[str, Any]:
+        return self._node.limits()
 
     def events(self, *types: type[Any], capacity: int = CAPACITY) -> Events:
         pump = self._here()

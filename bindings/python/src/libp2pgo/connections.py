@@ -1,0 +1,54 @@
+"""Which connections stay when there are too many: tags, protection, watermarks, trimming."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._library import encode
+
+if TYPE_CHECKING:
+    from .node import Core
+
+__all__ = ["Connections"]
+
+
+class Connections:
+    """The worth of a node's connections: ``node.connections``.
+
+    When there are more than the option ``connections.high``, the least useful are closed until ``connections.low`` are left. A peer is worth
+    the sum of its tags; PeerInfo has them.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def tag(self, peer: str, name: str, value: int) -> None:
+        """Give a peer a value under a name of yours, in place of the one it had. It outlasts the peer's connections, not the node."""
+        self._core.check("p2p_peer_tag", encode(peer), encode(name), value)
+
+    def untag(self, peer: str, name: str) -> None:
+        """Take a tag back. Raises NotFound."""
+        self._core.check("p2p_peer_untag", encode(peer), encode(name))
+
+    def protect(self, peer: str, name: str) -> None:
+        """Spare a peer from trimming, until :meth:`unprotect` with the same name."""
+        self._core.check("p2p_peer_protect", encode(peer), encode(name))
+
+    def unprotect(self, peer: str, name: str) -> bool:
+        """End one protection. Returns whether the peer is still protected under another name. Raises NotFound."""
+        core = self._core
+        return bool(core.lib.check(core.lib.p2p_peer_unprotect(core.open(), encode(peer), encode(name))))
+
+    async def trim(self, left: int | None = None, *, timeout: float | None = 30.0) -> int:
+        """Close connections now, the least useful first, until ``left`` (default: the low watermark) are there. Returns how many went.
+
+        Protected peers and those younger than ``connections.grace_ms`` are spared.
+        """
+        core = self._core
+        result = await core.here().call(core.lib.p2p_peer_trim, core.open(), -1 if left is None else left, timeout=timeout)
+        return result[2]
+
+    def set_watermarks(self, *, low: int | None = None, high: int | None = None, grace: float | None = None) -> None:
+        """Change when and how far connections are trimmed; ``grace`` is in seconds, ``high`` 0 means never."""
+        given = (low, high, None if grace is None else round(grace * 1000))
+        self._core.check("p2p_node_watermarks", *(-1 if value is None else value for value in given))
