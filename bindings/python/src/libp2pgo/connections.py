@@ -15,8 +15,8 @@ __all__ = ["Connections"]
 class Connections:
     """The worth of a node's connections: ``node.connections``.
 
-    When there are more than the option ``connections.high``, the least useful are closed until ``connections.low`` are left. A peer is worth
-    the sum of its tags; PeerInfo has them.
+    When there are more than the option ``connections.high``, the least useful are closed until ``connections.low`` are left. A peer is
+    worth the sum of its tags; PeerInfo has them.
     """
 
     def __init__(self, core: Core) -> None:
