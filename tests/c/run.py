@@ -32,6 +32,7 @@ VALGRIND = {
     "queue": [],
     "config": [],
     "cases": [],
+    "keys": ["key__is_read_in_every_format", "envelope__opens_for_its_domain_alone", "address__is_taken_apart_and_put_together", "cid__is_made_read_and_verified"],
     "handle": ["handle__of_another_kind", "handle__stale_of_each_kind_and_closed_twice", "null__in_place_of_texts_and_results_names_the_parameter"],
     "node": ["node_new__completes_on_a_queue", "peer_connect__tells_both_sides", "node_close__closes_its_children_and_twice_is_good"],
     "stream": ["stream__carries_bytes_both_ways__tcp", "stream_watch__delivers_messages_one_by_one__tcp", "stream_queue__reads_and_writes_complete__tcp"],

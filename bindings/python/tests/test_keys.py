@@ -145,7 +145,7 @@ async def test_nodes_with_one_network_key_meet_and_others_do_not() -> None:
         assert await b.connect(a.addresses) == a.id
         async with node(private_network=NetworkKey.generate()) as stranger:
             with pytest.raises(libp2pgo.Error):
-                await stranger.connect(a.addresses, timeout=20)
+                await stranger.connect(a.addresses, timeout=1)
 
 
 def test_envelopes() -> None:
