@@ -1,9 +1,19 @@
 #!/usr/bin/env node
 // The command line: small things that need no program.
 import { parseArgs } from 'node:util'
-import { createKey, peerIdOfKey } from './keys.js'
+import {
+  createKey,
+  exportKey,
+  exportPublicKey,
+  importKey,
+  type KeyFormat,
+  peerIdOfKey,
+  publicKeyInfo,
+  publicKeyOf,
+} from './keys.js'
 import { buildInfo, version } from './library.js'
 import { createNode } from './node.js'
+import type { KeyType } from './options.js'
 
 const usage = `usage: libp2pgo <command> [--json]
 
@@ -11,6 +21,10 @@ const usage = `usage: libp2pgo <command> [--json]
   id <key file>         the peer id of a private key
   key new <key file>    make a private key, readable by you alone, and print its peer id
                         --type ed25519 | secp256k1 | ecdsa | rsa
+                        --format protobuf | base64 | pem | raw
+  key show <key file>   what is public of a private key that libp2p, Kubo or openssl wrote
+  key convert <key file> <new file>
+                        write a private key once more, in another --format
   ping <address>        measure round trips to a node
                         --count <n>
 `
@@ -24,6 +38,7 @@ function parse() {
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
         type: { type: 'string', default: 'ed25519' },
+        format: { type: 'string', default: 'protobuf' },
         count: { type: 'string', default: '4' },
       },
       allowPositionals: true,
@@ -65,19 +80,28 @@ async function ping(address: string, count: number): Promise<void> {
   }
 }
 
-async function newKey(path: string): Promise<void> {
+async function writeKey(key: Buffer, path: string): Promise<void> {
   const { writeFile } = await import('node:fs/promises')
-  const key = createKey(values.type as 'ed25519')
   // 'wx': a key that exists is never overwritten.
-  await writeFile(path, key, { mode: 0o600, flag: 'wx' })
+  await writeFile(path, exportKey(key, values.format as KeyFormat), { mode: 0o600, flag: 'wx' })
   const peer = peerIdOfKey(key)
   print(peer, { peer, file: path })
 }
 
-async function id(path: string): Promise<void> {
+async function readKey(path: string): Promise<Buffer> {
   const { readFile } = await import('node:fs/promises')
-  const peer = peerIdOfKey(await readFile(path))
+  return importKey(await readFile(path))
+}
+
+async function id(path: string): Promise<void> {
+  const peer = peerIdOfKey(await readKey(path))
   print(peer, { peer, file: path })
+}
+
+async function showKey(path: string): Promise<void> {
+  const key = publicKeyOf(await readKey(path))
+  const known = { ...publicKeyInfo(key), public: exportPublicKey(key, 'base64').toString() }
+  print(`${known.type} ${known.peer}\n${known.cid}\n${known.public}`, known)
 }
 
 async function main(): Promise<void> {
@@ -85,7 +109,11 @@ async function main(): Promise<void> {
   if (values.help || command === undefined) process.stdout.write(usage)
   else if (command === 'version') print(version(), buildInfo())
   else if (command === 'id') await id(argument(1, 'key file'))
-  else if (command === 'key' && verb === 'new') await newKey(argument(2, 'key file'))
+  else if (command === 'key' && verb === 'new')
+    await writeKey(createKey(values.type as KeyType), argument(2, 'key file'))
+  else if (command === 'key' && verb === 'show') await showKey(argument(2, 'key file'))
+  else if (command === 'key' && verb === 'convert')
+    await writeKey(await readKey(argument(2, 'key file')), argument(3, 'new file'))
   else if (command === 'ping') await ping(argument(1, 'address'), Number(values.count))
   else throw new UsageError(`unknown command: ${positionals.join(' ')}`)
 }

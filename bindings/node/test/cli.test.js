@@ -35,6 +35,18 @@ test('key new makes a key that only we can read, id reads it, and it is never ov
   assert.match(again.stderr, /EEXIST/)
 })
 
+test('key convert and show know the forms of others', async (t) => {
+  const folder = await workFolder(t)
+  const [file, pem] = [join(folder, 'key'), join(folder, 'key.pem')]
+  const made = await run('key', 'new', file, '--type', 'ecdsa')
+  assert.equal((await run('key', 'convert', file, pem, '--format', 'pem')).stdout, made.stdout)
+  assert.equal((await run('id', pem)).stdout, made.stdout)
+  const shown = JSON.parse((await run('key', 'show', pem, '--json')).stdout)
+  assert.equal(shown.type, 'ecdsa')
+  assert.equal(shown.peer, made.stdout.trim())
+  assert.match((await run('key', 'convert', file, join(folder, 'x'), '--format', 'jwk')).stderr, /jwk/)
+})
+
 test('ping measures', async (t) => {
   const node = await startNode(t)
   const { code, stdout, stderr } = await run('ping', node.addresses[0], '--count', '2', '--json')
