@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"context"
+	"math"
 	"strings"
 
 	"github.com/libp2pgo/libp2pgo/core"
@@ -84,6 +85,8 @@ var nodeEventTypes = map[core.EventType]C.int32_t{
 	core.PeerUnreachable:  C.P2P_EVENT_PEER_UNREACHABLE,
 	core.AddressesChanged: C.P2P_EVENT_ADDRESSES,
 	core.ListenFailed:     C.P2P_EVENT_LISTEN_FAILED,
+	core.PeerGraylisted:   C.P2P_EVENT_PEER_GRAYLISTED,
+	core.PeerPardoned:     C.P2P_EVENT_PEER_PARDONED,
 }
 
 func deliverNodeEvent(src *source, e core.Event) {
@@ -94,6 +97,8 @@ func deliverNodeEvent(src *source, e core.Event) {
 		text = peerText(e.Peer) + "\n" + e.Address
 	case core.PeerDisconnected:
 		text = peerText(e.Peer)
+	case core.PeerGraylisted, core.PeerPardoned:
+		text, r.value = peerText(e.Peer), C.int64_t(min(max(math.Round(e.Score), -1<<53), 1<<53))
 	case core.PeerFound:
 		text = strings.Join(append([]string{peerText(e.Peer), e.Source}, e.Addresses...), "\n")
 	case core.AddressesChanged:

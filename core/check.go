@@ -41,6 +41,9 @@ func (c *Config) checkValues() error {
 	if s := c.MDNS.Service; s == "" || len(s) > 64 || strings.ContainsAny(s, " \t\n") {
 		return &OptionError{"mdns.service", quoteShort(s) + " is not a DNS-SD service name such as _p2p._udp"}
 	}
+	if err := c.Pubsub.checkValues(); err != nil {
+		return err
+	}
 	return c.DHT.check()
 }
 
@@ -73,10 +76,6 @@ func (c *Config) checkConflicts() error {
 		return conflict("keep.retry_min_ms", "%d is more than keep.retry_max_ms, %d", c.Keep.RetryMinMs, c.Keep.RetryMaxMs)
 	case c.Bootstrap.RetryMinMs > c.Bootstrap.RetryMaxMs:
 		return conflict("bootstrap.retry_min_ms", "%d is more than bootstrap.retry_max_ms, %d", c.Bootstrap.RetryMinMs, c.Bootstrap.RetryMaxMs)
-	case c.Pubsub.DLow > c.Pubsub.D:
-		return conflict("pubsub.d_low", "%d is more than pubsub.d, %d", c.Pubsub.DLow, c.Pubsub.D)
-	case c.Pubsub.D > c.Pubsub.DHigh:
-		return conflict("pubsub.d", "%d is more than pubsub.d_high, %d", c.Pubsub.D, c.Pubsub.DHigh)
 	case (c.WebSocket.CertFile == "") != (c.WebSocket.KeyFile == ""):
 		return conflict("websocket.cert_file", "goes with websocket.key_file; give both or none")
 	case c.MDNS.Enabled && c.Listen != nil && len(c.Listen) == 0:
@@ -84,6 +83,9 @@ func (c *Config) checkConflicts() error {
 	}
 	if private && c.Transports.ShareTCP {
 		return conflict("transports.share_tcp", "conflicts with private_network, whose connections look alike on all ports")
+	}
+	if err := c.Pubsub.checkConflicts(c.given); err != nil {
+		return err
 	}
 	if err := c.Rendezvous.checkConflicts(); err != nil {
 		return err

@@ -29,7 +29,7 @@ type Config struct {
 	Bootstrap      BootstrapConfig      `json:"bootstrap" doc:"peers to connect to at start, and again whenever they are lost"`
 	Rendezvous     RendezvousConfig     `json:"rendezvous" doc:"the rendezvous points that discovery uses, and being one (libp2p/specs, rendezvous)"`
 	Keep           KeepConfig           `json:"keep" doc:"pauses between attempts to reach kept peers"`
-	Pubsub         PubsubConfig         `json:"pubsub" doc:"publish and subscribe (gossipsub)"`
+	Pubsub         PubsubConfig         `json:"pubsub" doc:"publish and subscribe"`
 	DHT            DHTConfig            `json:"dht" doc:"the distributed hash table (Kademlia): records, providers, peers by their id; docs/dht.md"`
 	Identify       IdentifyConfig       `json:"identify" doc:"what the node tells its peers about itself"`
 	Events         EventsConfig         `json:"events" doc:"the node's own events"`
@@ -118,22 +118,6 @@ type KeepConfig struct {
 	RetryMaxMs int `json:"retry_max_ms" min:"10" max:"86400000" doc:"longest pause"`
 }
 
-// PubsubConfig tunes gossipsub.
-type PubsubConfig struct {
-	Enabled         bool   `json:"enabled" doc:"whether topics can be joined"`
-	Signing         string `json:"signing" enum:"sign,none" doc:"sign: messages are signed, and refused unsigned; none: they carry no author, about eight times faster"`
-	D               int    `json:"d" min:"1" max:"1000" doc:"peers per topic that messages are passed to at once"`
-	DLow            int    `json:"d_low" min:"0" max:"1000" doc:"below this, peers are added"`
-	DHigh           int    `json:"d_high" min:"1" max:"1000" doc:"above this, peers are removed"`
-	DLazy           int    `json:"d_lazy" min:"0" max:"1000" doc:"peers that are told of messages by name only"`
-	HeartbeatMs     int    `json:"heartbeat_ms" min:"50" max:"3600000" doc:"pause between rounds of upkeep and gossip"`
-	FloodPublish    bool   `json:"flood_publish" doc:"send own messages to every peer of the topic, not to d of them; without it a peer that subscribed a moment ago may miss them"`
-	MaxMessageSize  int    `json:"max_message_size" min:"1" max:"1073741824" doc:"bytes of the largest message, with its signature and other fields"`
-	OutboundQueue   int    `json:"outbound_queue" min:"1" max:"1000000" doc:"messages that may wait for one slow peer"`
-	ValidateQueue   int    `json:"validate_queue" min:"1" max:"1000000" doc:"messages that may wait for validation"`
-	ValidateWorkers int    `json:"validate_workers" min:"0" max:"1024" doc:"messages validated at a time; 0: one per processor"`
-}
-
 // IdentifyConfig is what peers are told.
 type IdentifyConfig struct {
 	Agent string `json:"agent" doc:"program and version"`
@@ -166,16 +150,13 @@ func DefaultConfig() *Config {
 		Bootstrap:     BootstrapConfig{Peers: []string{}, RetryMinMs: 1000, RetryMaxMs: 60_000},
 		Rendezvous:    defaultRendezvous(),
 		Keep:          KeepConfig{RetryMinMs: 1000, RetryMaxMs: 60_000},
-		Pubsub: PubsubConfig{
-			Enabled: true, Signing: "sign", D: 6, DLow: 5, DHigh: 12, DLazy: 6, HeartbeatMs: 1000, FloodPublish: true, MaxMessageSize: 1 << 20,
-			OutboundQueue: 1024, ValidateQueue: 4096,
-		},
-		DHT:      defaultDHT(),
-		Identify: IdentifyConfig{Agent: "libp2pgo"},
-		Events:   EventsConfig{Capacity: 1024},
-		Stream:   StreamConfig{WriteBuffer: 1 << 20},
-		Metrics:  MetricsConfig{Bandwidth: true, Peers: 100, Protocols: 100},
-		given:    map[string]bool{},
+		Pubsub:        defaultPubsub(),
+		DHT:           defaultDHT(),
+		Identify:      IdentifyConfig{Agent: "libp2pgo"},
+		Events:        EventsConfig{Capacity: 1024},
+		Stream:        StreamConfig{WriteBuffer: 1 << 20},
+		Metrics:       MetricsConfig{Bandwidth: true, Peers: 100, Protocols: 100},
+		given:         map[string]bool{},
 	}
 }
 
@@ -235,6 +216,7 @@ func (c *Config) Clone() *Config {
 	copied.DHT.Validators = slices.Clone(c.DHT.Validators)
 	copied.Rendezvous.Points = slices.Clone(c.Rendezvous.Points)
 	copied.Limits.Exact = bytes.Clone(c.Limits.Exact)
+	copied.Pubsub = c.Pubsub.clone()
 	copied.identityKey = bytes.Clone(c.identityKey)
 	copied.networkKey = bytes.Clone(c.networkKey)
 	copied.given = make(map[string]bool, len(c.given))

@@ -34,11 +34,16 @@ const (
 	DHTValidate
 	// DHTModeChanged tells that the node began or ceased to answer for the DHT: Source ("server", "client"), Addresses, the protocols answered.
 	DHTModeChanged
+	// PeerGraylisted is a peer whose score fell below pubsub.score.graylist_threshold: Peer, Score.
+	PeerGraylisted
+	// PeerPardoned is a peer whose score rose above it again, or was forgotten: Peer, Score.
+	PeerPardoned
 )
 
 func (t EventType) String() string {
 	names := []string{"PeerConnected", "PeerDisconnected", "PeerPath", "PeerFound", "PeerUnreachable", "AddressesChanged", "ListenFailed",
-		"DHTValidate", "DHTModeChanged"}
+		"DHTValidate", "DHTModeChanged",
+		"PeerGraylisted", "PeerPardoned"}
 	if t < 1 || int(t) > len(names) {
 		return "EventType(?)"
 	}
@@ -58,6 +63,7 @@ type Event struct {
 	Key                       string
 	Data                      []byte
 	Verdict                   *Verdict
+	Score                     float64
 }
 
 func (n *Node) emit(e Event) { n.events.put(n.ctx, e, 0) } // never waits: drop-oldest

@@ -22,7 +22,8 @@ type keeper struct {
 
 type keptPeer struct {
 	id       peer.ID
-	source   string // "keep" or "bootstrap"
+	source   string // "keep", "bootstrap" or "direct"
+	lasting  bool   // guarded by the keeper's mu; wanted by more than pubsub, for a direct peer
 	min, max time.Duration
 	stop     context.CancelFunc
 	poke     chan struct{} // capacity 1: the connection came or went
@@ -66,12 +67,13 @@ func (n *Node) keep(id peer.ID, addresses []ma.Multiaddr, source string, minMs, 
 		k.mu.Lock()
 		k.addresses = addresses
 		k.mu.Unlock()
+		k.lasting = k.lasting || source != "direct"
 		wake(k.changed)
 		return nil
 	}
 	ctx, stop := context.WithCancel(n.ctx)
 	k := &keptPeer{
-		id: id, source: source, addresses: addresses, stop: stop, poke: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		id: id, source: source, lasting: source != "direct", addresses: addresses, stop: stop, poke: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		min: time.Duration(minMs) * time.Millisecond, max: time.Duration(maxMs) * time.Millisecond,
 	}
 	if !n.spawn("keep a peer", func() { defer stop(); n.keepConnected(ctx, k) }) {

@@ -137,6 +137,11 @@ func (n *Node) start(ctx context.Context, addresses []listenAddress, taken map[s
 	if err := n.startMDNS(); err != nil {
 		return err
 	}
+	if n.pubsub != nil {
+		if err := n.pubsub.startDirect(); err != nil {
+			return err
+		}
+	}
 	n.startBootstrap()
 	return nil
 }

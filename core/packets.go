@@ -16,10 +16,11 @@ const packetMax = 64 << 10
 // into few packets. Upstream does not tell the id of what it was given to publish, but it keeps the data where it is: its address is the name.
 // Until done is closed only the pubsub loop uses it.
 type packets struct {
-	p     *publisher
-	peers map[*byte]int // to how many each message went
-	queue []packet
-	done  chan struct{} // closed when all are with the peers' queues
+	p      *publisher
+	peers  map[*byte]int // to how many each message went
+	queue  []packet
+	direct bool          // a router without batches sends each by itself
+	done   chan struct{} // closed when all are with the peers' queues
 }
 
 type packet struct {
@@ -43,8 +44,17 @@ func (k *packets) count(data []byte) int { return k.peers[unsafe.SliceData(data)
 
 // lost is told of each message that does not fit into the queue of a peer.
 func (k *packets) lost(data []byte) {
-	if n, ok := k.peers[unsafe.SliceData(data)]; ok {
+	if n, ok := k.peers[unsafe.SliceData(data)]; ok && !k.direct {
 		k.peers[unsafe.SliceData(data)] = max(n-1, 0)
+	}
+}
+
+// sent is told of each packet that found room in the queue of a peer.
+func (k *packets) sent(rpc *pubsub.RPC) {
+	for _, m := range rpc.Publish {
+		if n, ok := k.peers[unsafe.SliceData(m.Data)]; ok {
+			k.peers[unsafe.SliceData(m.Data)] = n + 1
+		}
 	}
 }
 

@@ -23,7 +23,9 @@ type letterOut struct {
 	data     []byte
 	minPeers int
 	done     func(peers int, err error)
-	unhook   func() bool // nil, or takes back that the end of ctx takes the letter out of the outbox
+	batch    *letterBatch // instead of done, for one of many
+	index    int          // in the batch
+	unhook   func() bool  // nil, or takes back that the end of ctx takes the letter out of the outbox
 }
 
 // outbox publishes a topic's messages in their order, on a goroutine that lives while there are any.
@@ -77,27 +79,48 @@ func (t *Topic) Publish(ctx context.Context, data []byte, minPeers int) (peers i
 
 // Enqueue publishes in the background, in the order of the calls, and calls done once. It fails with ErrLimit when 64 MiB wait.
 func (t *Topic) Enqueue(ctx context.Context, data []byte, minPeers int, done func(peers int, err error)) error {
+	if err := t.checkSize(data); err != nil {
+		return err
+	}
+	o := &t.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := o.roomLocked(len(data)); err != nil {
+		return err
+	}
+	o.addLocked(&letterOut{ctx: ctx, data: data, minPeers: minPeers, done: done})
+	return nil
+}
+
+// checkSize tells whether a message is larger than the network or the topic allows.
+func (t *Topic) checkSize(data []byte) error {
 	if len(data) > t.maxData {
 		return &SizeError{What: "message", Size: int64(len(data)), Max: int64(t.maxData)}
 	}
 	if max := t.rules.maxSize; max > 0 && len(data) > max {
 		return Errorf(ErrRejected, "topic %s: a message of %d bytes exceeds the topic's max_size of %d", quoteShort(t.name), len(data), max)
 	}
-	o := &t.outbox
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	return nil
+}
+
+// roomLocked tells whether so many bytes may wait besides those that do.
+func (o *outbox) roomLocked(size int) error {
+	t := o.t
 	if t.ctx.Err() != nil {
 		return ctxError(t.ctx, "topic %s", quoteShort(t.name))
 	}
-	if o.bytes+len(data) > outboxMax {
+	if o.bytes+size > outboxMax {
 		return Errorf(ErrLimit, "topic %s: %d messages with %d bytes wait to be published, no more than %d may", quoteShort(t.name), len(o.letters), o.bytes, outboxMax)
 	}
-	if len(data) == 0 {
-		data = make([]byte, 0, 1) // an address of its own: see packets
+	return nil
+}
+
+func (o *outbox) addLocked(l *letterOut) {
+	if len(l.data) == 0 {
+		l.data = make([]byte, 0, 1) // an address of its own: see packets
 	}
-	l := &letterOut{ctx: ctx, data: data, minPeers: minPeers, done: done}
 	o.letters = append(o.letters, l)
-	o.bytes += len(data)
+	o.bytes += len(l.data)
 	if o.held {
 		o.hook(l)
 	}
@@ -105,7 +128,6 @@ func (t *Topic) Enqueue(ctx context.Context, data []byte, minPeers int, done fun
 		o.running = true
 		safeGo("publish", o.run)
 	}
-	return nil
 }
 
 // hook takes l out of the outbox when its context ends; for as long as the letters are held up. Called with mu held.
@@ -120,7 +142,7 @@ func (o *outbox) hook(l *letterOut) {
 			}
 			o.mu.Unlock()
 			if i >= 0 {
-				o.tell(l, 0, ctxError(l.ctx, "topic %s", quoteShort(o.t.name)))
+				o.tell(l, 0, o.t.waitError(l.ctx, o.t.reachable(), l.minPeers))
 			}
 		})
 	}
@@ -129,6 +151,10 @@ func (o *outbox) hook(l *letterOut) {
 func (o *outbox) tell(l *letterOut, peers int, err error) {
 	if l.unhook != nil {
 		l.unhook()
+	}
+	if l.batch != nil {
+		l.batch.tell(l.index, peers, err)
+		return
 	}
 	guarded("published", func() { l.done(peers, err) })
 }
@@ -203,11 +229,14 @@ func (t *Topic) publish(letters []*letterOut) {
 		sent := t.p.send(t, batch, out)
 		for _, l := range ready {
 			if !sent {
+				t.p.tracer.traces.published(t.name, l.data, "", 0, ErrClosed)
 				t.outbox.tell(l, 0, t.closedError())
 				continue
 			}
 			t.counters.published.Add(1)
-			t.outbox.tell(l, out.count(l.data), nil)
+			peers := out.count(l.data)
+			t.p.tracer.traces.published(t.name, l.data, t.p.author, peers, nil)
+			t.outbox.tell(l, peers, nil)
 		}
 		batch, out, ready = &pubsub.MessageBatch{}, newPackets(t.p), nil
 	}
@@ -220,12 +249,14 @@ func (t *Topic) publish(letters []*letterOut) {
 			err = ctxError(l.ctx, "topic %s", quoteShort(t.name))
 		}
 		if err == nil {
+			t.p.tracer.traces.expect(l.data)
 			if err = t.t.AddToBatch(l.ctx, batch, l.data); err != nil {
 				err = t.publishError(l.ctx, err)
 			}
 		}
 		if err != nil {
 			flush() // the results come in the order of the calls
+			t.p.tracer.traces.published(t.name, l.data, "", 0, err)
 			t.outbox.tell(l, 0, err)
 			continue
 		}

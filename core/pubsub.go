@@ -1,85 +1,148 @@
 package core
 
 import (
-	"context"
 	"crypto/sha256"
+	"errors"
+	"io/fs"
 	"sort"
 	"sync"
-	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p-pubsub/timecache"
 	"github.com/libp2p/go-libp2p/core/crypto"
-	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
-// publisher is a node's gossipsub with what this package adds: counters, publishing with an answer, and holding peers back.
+// publisher is a node's pubsub with what this package adds: counters, publishing with an answer, and holding peers back.
 type publisher struct {
-	node         *Node
-	ps           *pubsub.PubSub
-	tracer       *pubsubTracer
-	gate         readGate
-	out          outbound
-	signed       bool
-	signatureMax int
-	turn         chan struct{} // a token: one batch is published at a time
+	node   *Node
+	ps     *pubsub.PubSub
+	tracer *pubsubTracer
+	gate   readGate
+	out    outbound
+	block  blockList
+	score  scores
+	turn   chan struct{} // a token: one batch is published at a time
 
-	mu     sync.Mutex
-	topics map[string]*Topic // guarded by mu
+	author       peer.ID        // whom messages name; "": nobody
+	key          crypto.PrivKey // what they are signed with; nil: they are not
+	signatureMax int
+	verified     bool                 // a message without a valid signature has no author that rules may trust
+	id           pubsub.MsgIdFunction // of topics without one of their own
+
+	ids sync.Map // topic -> pubsub.MsgIdFunction, of topics that have, or had, one of their own; the pubsub loop reads it
+
+	mu     sync.Mutex           // also held while the pubsub loop is waited for
+	topics map[string]*Topic    // guarded by mu
+	direct map[peer.ID]struct{} // guarded by mu
 }
 
-// startPubsub starts gossipsub on the node. It ends with the node: upstream has no other stop than its context.
+// startPubsub starts pubsub on the node. It ends with the node: upstream has no other stop than its context.
 func startPubsub(n *Node) (*publisher, error) {
-	c := n.cfg.Pubsub
-	p := &publisher{node: n, signed: c.Signing != "none", turn: make(chan struct{}, 1), topics: map[string]*Topic{}}
+	c := &n.cfg.Pubsub
+	p := &publisher{node: n, turn: make(chan struct{}, 1), topics: map[string]*Topic{}, direct: map[peer.ID]struct{}{}}
 	p.tracer = newPubsubTracer(p)
-	if p.signed {
-		p.signatureMax = signatureMax(n.host.Peerstore().PrivKey(n.ID()))
-	}
 	p.gate.init(n.ctx, n.cfg.Yamux.WindowBytes)
 	p.out.init(c.OutboundQueue)
-	params := pubsub.DefaultGossipSubParams()
-	params.D, params.Dlo, params.Dhi, params.Dlazy = c.D, c.DLow, c.DHigh, c.DLazy
-	params.Dscore, params.Dout = min(params.Dscore, c.D), min(params.Dout, max(min(c.DLow-1, c.D/2-1), 0))
-	params.HeartbeatInterval = time.Duration(c.HeartbeatMs) * time.Millisecond
+	p.block.init()
+	p.score.init(p)
 	options := []pubsub.Option{
-		pubsub.WithGossipSubParams(params),
-		pubsub.WithFloodPublish(c.FloodPublish),
+		pubsub.WithLogger(newLogger("pubsub")), // first: others take it along
+		pubsub.WithRPCLogger(newLogger("pubsub-rpc")),
 		pubsub.WithMaxMessageSize(c.MaxMessageSize),
+		pubsub.WithMaxControlMessageSize(c.MaxControlSize),
 		pubsub.WithPeerOutboundQueueSize(c.OutboundQueue),
 		pubsub.WithValidateQueueSize(c.ValidateQueue),
 		pubsub.WithValidateThrottle(verdictsMax), // what may be pending is each topic's validate_capacity
 		pubsub.WithRawTracer(p.tracer),
-		pubsub.WithLogger(newLogger("pubsub")),
-		pubsub.WithRPCLogger(newLogger("pubsub-rpc")),
+		pubsub.WithBlacklist(&p.block),
+		pubsub.WithPeerFilter(func(id peer.ID, _ string) bool { return !p.block.Contains(id) }),
+		pubsub.WithSubscriptionFilter(&topicFilter{p}),
+		pubsub.WithSeenMessagesTTL(ms(c.SeenMs)),
+	}
+	if c.SeenRefresh {
+		options = append(options, pubsub.WithSeenMessagesStrategy(timecache.Strategy_LastSeen))
 	}
 	if c.ValidateWorkers > 0 {
 		options = append(options, pubsub.WithValidateWorkers(c.ValidateWorkers))
 	}
-	if !p.signed {
-		options = append(options, pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(), pubsub.WithMessageIdFn(contentID))
+	if c.CheckSequence {
+		options = append(options, pubsub.WithDefaultValidator(newSequences(n.ID()).check, pubsub.WithValidatorInline(true)))
 	}
-	ps, err := pubsub.NewGossipSub(n.ctx, &gatedHost{n.host, &p.gate, &p.out}, options...)
+	authorship, err := p.authorship()
+	if err != nil {
+		return nil, err
+	}
+	p.id = messageIDs[c.MessageID]
+	options = append(options, pubsub.WithMessageIdFn(p.tracer.noteID(p.id)))
+	p.ps, err = p.startRouter(append(options, authorship...))
 	if err != nil {
 		return nil, Errorf(ErrConfig, "pubsub: %v", err)
 	}
-	p.ps = ps
 	return p, nil
+}
+
+// authorship settles whom messages name as their author and who signs them.
+func (p *publisher) authorship() ([]pubsub.Option, error) {
+	c, n := &p.node.cfg.Pubsub, p.node
+	policy := map[string]pubsub.MessageSignaturePolicy{
+		"sign": pubsub.StrictSign, "none": pubsub.StrictNoSign, "lax_sign": pubsub.LaxSign, "lax_none": pubsub.LaxNoSign}[c.Signing]
+	options := []pubsub.Option{pubsub.WithMessageSignaturePolicy(policy)}
+	signs := c.Signing == "sign" || c.Signing == "lax_sign"
+	p.verified = c.Signing != "none"
+	if c.Author == "none" || c.Author == "auto" && !signs {
+		return append(options, pubsub.WithNoAuthor()), nil
+	}
+	p.author = n.ID()
+	key := n.host.Peerstore().PrivKey(n.ID())
+	if c.AuthorFile != "" {
+		var err error
+		if key, err = authorKey(c.AuthorFile); err != nil {
+			return nil, err
+		}
+		if p.author, err = peer.IDFromPrivateKey(key); err != nil {
+			return nil, Errorf(ErrParse, "pubsub.author_file %q: the key has no peer id", c.AuthorFile)
+		}
+		if err := n.host.Peerstore().AddPrivKey(p.author, key); err != nil {
+			return nil, Errorf(ErrInternal, "pubsub.author_file %q: %v", c.AuthorFile, err)
+		}
+		options = append(options, pubsub.WithMessageAuthor(p.author))
+	}
+	if signs {
+		p.key, p.signatureMax = key, signatureMax(key)
+	}
+	return options, nil
+}
+
+func authorKey(path string) (crypto.PrivKey, error) {
+	data, err := readSecret("pubsub.author_file", path, 0o077)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, Errorf(ErrPermission, "pubsub.author_file %q: no such file", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	key, err := parseKey(data)
+	if err != nil {
+		return nil, Errorf(ErrParse, "pubsub.author_file %q: %w", path, err)
+	}
+	return key, nil
 }
 
 // maxData is how many bytes of data leave room for a message's other fields. Upstream drops what is larger without a word.
 func (p *publisher) maxData(topic string) int {
 	limit := p.node.cfg.Pubsub.MaxMessageSize
 	m := &pb.Message{Topic: &topic}
-	if p.signed {
-		m.From, m.Seqno, m.Signature = []byte(p.node.ID()), make([]byte, 8), make([]byte, p.signatureMax)
-		if _, err := p.node.ID().ExtractPublicKey(); err != nil { // the id does not contain the key, so the message does
-			m.Key, _ = crypto.MarshalPublicKey(p.node.host.Peerstore().PubKey(p.node.ID()))
+	if p.author != "" {
+		m.From, m.Seqno = []byte(p.author), make([]byte, 8)
+	}
+	if p.key != nil {
+		m.Signature = make([]byte, p.signatureMax)
+		if _, err := p.author.ExtractPublicKey(); err != nil { // the id does not contain the key, so the message does
+			m.Key, _ = crypto.MarshalPublicKey(p.key.GetPublic())
 		}
 	}
 	fields := proto.Size(m)
@@ -106,8 +169,24 @@ func signatureMax(key crypto.PrivKey) int {
 // verdictsMax is above any number of messages that are validated at a time.
 const verdictsMax = 1 << 24
 
-// contentID names a message without author by what it says: two equal ones are one for as long as the first is remembered.
+// messageIDs are the choices of what makes two messages the same.
+var messageIDs = map[string]pubsub.MsgIdFunction{"auto": authorID, "author": authorID, "content": contentID, "topic_content": topicContentID}
+
+// authorID is upstream's default: author and number. Those without an author go by what they say: upstream would take them all for one.
+func authorID(m *pb.Message) string {
+	if len(m.GetFrom()) == 0 {
+		return topicContentID(m)
+	}
+	return string(m.GetFrom()) + string(m.GetSeqno())
+}
+
 func contentID(m *pb.Message) string {
+	sum := sha256.Sum256(m.GetData())
+	return string(sum[:])
+}
+
+// topicContentID names a message by what it says: two equal ones are one for as long as the first is remembered.
+func topicContentID(m *pb.Message) string {
 	h := sha256.New()
 	h.Write([]byte(m.GetTopic()))
 	h.Write([]byte{0})
@@ -115,97 +194,12 @@ func contentID(m *pb.Message) string {
 	return string(h.Sum(nil))
 }
 
-// readGate holds back the peers of a node's pubsub while a subscription that must not lose is full.
-type readGate struct {
-	ctx       context.Context
-	allowance int // bytes that a stream may bring after it was held back for gateLimit
-
-	mu     sync.Mutex
-	shut   int           // guarded by mu; how many want it shut
-	opened chan struct{} // guarded by mu; closed when nobody does any more
-}
-
-// gateLimit bounds how long a stream is held back: a peer that cannot write for 30 s gives it up, with all that is under way.
-const gateLimit = 20 * time.Second
-
-func (g *readGate) init(ctx context.Context, window int) { g.ctx, g.allowance = ctx, window }
-
-func (g *readGate) close() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.shut++; g.shut == 1 {
-		g.opened = make(chan struct{})
+// authorOf returns the author that a message names. Where nobody signs it can be anything.
+func authorOf(m *pubsub.Message) peer.ID {
+	if len(m.From) > 128 {
+		return ""
 	}
-}
-
-func (g *readGate) open() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.shut--; g.shut == 0 {
-		close(g.opened)
-	}
-}
-
-// pass waits while the gate is shut. It returns how much may be read without asking again: after gateLimit, enough for the peer to get on.
-func (g *readGate) pass() (allowance int) {
-	g.mu.Lock()
-	shut, opened := g.shut, g.opened
-	g.mu.Unlock()
-	if shut == 0 {
-		return 0
-	}
-	timer := time.NewTimer(gateLimit)
-	defer timer.Stop()
-	select {
-	case <-opened:
-	case <-timer.C:
-		return g.allowance
-	case <-g.ctx.Done():
-	}
-	return 0
-}
-
-// gatedHost is a host whose inbound pubsub streams are read through a gate, and whose outbound ones are counted.
-type gatedHost struct {
-	host.Host
-	gate *readGate
-	out  *outbound
-}
-
-func (h *gatedHost) wrap(handler network.StreamHandler) network.StreamHandler {
-	return func(s network.Stream) { handler(&gatedStream{Stream: s, gate: h.gate}) }
-}
-
-func (h *gatedHost) SetStreamHandler(id protocol.ID, handler network.StreamHandler) {
-	h.Host.SetStreamHandler(id, h.wrap(handler))
-}
-
-func (h *gatedHost) SetStreamHandlerMatch(id protocol.ID, match func(protocol.ID) bool, handler network.StreamHandler) {
-	h.Host.SetStreamHandlerMatch(id, match, h.wrap(handler))
-}
-
-// NewStream does not dial: upstream greets every new peer with a stream of its own, and one that was just disconnected would be back.
-func (h *gatedHost) NewStream(ctx context.Context, id peer.ID, protocols ...protocol.ID) (network.Stream, error) {
-	s, err := h.Host.NewStream(network.WithNoDial(ctx, "pubsub"), id, protocols...)
-	if err != nil {
-		return nil, err
-	}
-	return &outboundStream{s, h.out}, nil
-}
-
-type gatedStream struct {
-	network.Stream
-	gate      *readGate
-	allowance int // of the one goroutine that reads
-}
-
-func (s *gatedStream) Read(p []byte) (int, error) {
-	if s.allowance <= 0 {
-		s.allowance = s.gate.pass()
-	}
-	n, err := s.Stream.Read(p)
-	s.allowance -= n
-	return n, err
+	return peer.ID(m.From)
 }
 
 // Message is one message of a topic. It is shared between subscriptions and must not be changed.
@@ -226,5 +220,5 @@ func (p *publisher) message(m *pubsub.Message) *Message {
 		seq = seq<<8 | uint64(b)
 	}
 	local := m.ReceivedFrom == p.node.ID()
-	return &Message{m.GetTopic(), m.Data, peer.ID(m.From), m.ReceivedFrom, []byte(m.ID), seq, m.Signature != nil, local}
+	return &Message{m.GetTopic(), m.Data, authorOf(m), m.ReceivedFrom, []byte(m.ID), seq, m.Signature != nil, local}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
 // outboundStall is how long a peer's queue may stand still before publishers no longer wait for it.
@@ -26,10 +27,11 @@ type outbound struct {
 	high, low int
 
 	mu     sync.Mutex
-	queues map[peer.ID]*outboundQueue // guarded by mu
-	relief chan struct{}              // guarded by mu; closed when a crowded queue has room again
-	ready  map[peer.ID]struct{}       // guarded by mu; peers that there is a stream to
-	opened chan struct{}              // guarded by mu; closed when ready grows
+	last   map[peer.ID]*outboundStream // guarded by mu; the last one to each peer
+	queues map[peer.ID]*outboundQueue  // guarded by mu
+	relief chan struct{}               // guarded by mu; closed when a crowded queue has room again
+	ready  map[peer.ID]protocol.ID     // guarded by mu; peers that there is a stream to
+	opened chan struct{}               // guarded by mu; closed when ready grows
 }
 
 type outboundQueue struct {
@@ -43,14 +45,36 @@ func (o *outbound) init(capacity int) {
 	o.high, o.low = max(capacity*3/4, 1), capacity/2
 	o.queues = map[peer.ID]*outboundQueue{}
 	o.relief, o.opened = make(chan struct{}), make(chan struct{})
-	o.ready = map[peer.ID]struct{}{}
+	o.ready, o.last = map[peer.ID]protocol.ID{}, map[peer.ID]*outboundStream{}
+}
+
+func (o *outbound) opening(id peer.ID, s *outboundStream) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.last[id] = s
+}
+
+func (o *outbound) ended(s *outboundStream) {
+	id := s.Conn().RemotePeer()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.last[id] == s {
+		delete(o.last, id)
+	}
+}
+
+// streamTo returns the stream to id, nil if there is none.
+func (o *outbound) streamTo(id peer.ID) *outboundStream {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last[id]
 }
 
 // open is called when there is a stream to id. A peer may tell what it subscribes to before that, but nothing reaches it yet.
-func (o *outbound) open(id peer.ID) {
+func (o *outbound) open(id peer.ID, name protocol.ID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.ready[id] = struct{}{}
+	o.ready[id] = name
 	close(o.opened)
 	o.opened = make(chan struct{})
 }
@@ -173,6 +197,12 @@ func (o *outbound) crowd(peers func() []peer.ID) (relief <-chan struct{}, patien
 type outboundStream struct {
 	network.Stream
 	outbound *outbound
+}
+
+// Reset is the last that upstream calls.
+func (s *outboundStream) Reset() error {
+	s.outbound.ended(s)
+	return s.Stream.Reset()
 }
 
 func (s *outboundStream) Write(p []byte) (int, error) {

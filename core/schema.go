@@ -16,7 +16,7 @@ type optionKind struct {
 var optionKinds = []optionKind{{"node", "options of a node", func() any { return DefaultConfig() }}}
 
 // optionKindOrder is the order of the schema and of the reference page.
-var optionKindOrder = []string{"node", "stream_serve", "stream_open", "request", "request_serve", "topic", "subscription",
+var optionKindOrder = []string{"node", "stream_serve", "stream_open", "request", "request_serve", "topic", "topic_score", "pubsub_trace", "subscription",
 	"dht_put", "dht_get", "dht_search", "dht_providers", "dht_set",
 	"metrics_serve", "perf_serve", "perf", "log_output",
 	"address_resolve", "cid", "cid_text"}

@@ -3,9 +3,12 @@ package core
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
@@ -19,12 +22,20 @@ type TopicOptions struct {
 	ValidateTimeoutMs int      `json:"validate_timeout_ms" min:"1" max:"600000" doc:"time for a verdict"`
 	ValidateDefault   string   `json:"validate_default" enum:"reject,ignore,accept" doc:"the verdict when time is up"`
 	ValidateCapacity  int      `json:"validate_capacity" min:"1" max:"1000000" doc:"verdicts that may be pending; beyond it the default holds at once"`
+
+	Relay      bool              `json:"relay" doc:"pass messages on without a subscription, too"`
+	FanoutOnly bool              `json:"fanout_only" doc:"publish only: the node never becomes a member, and a subscription gets the node's own messages alone"`
+	MessageID  string            `json:"message_id" enum:"node,author,content,topic_content" doc:"what makes two messages the same, as pubsub.message_id; node: what that says"`
+	Score      TopicScoreOptions `json:"score" doc:"what counts for and against a peer in this topic; needs pubsub.score.enabled"`
+
+	scored bool // score was given
 }
 
 // ParseTopicOptions reads TopicOptions from strict JSON; empty is the defaults.
 func ParseTopicOptions(doc []byte) (TopicOptions, error) {
-	o := TopicOptions{Signers: []string{}, ValidateTimeoutMs: 1000, ValidateDefault: "ignore", ValidateCapacity: 1024}
-	err := parseOptions(doc, &o, "")
+	o := TopicOptions{Signers: []string{}, ValidateTimeoutMs: 1000, ValidateDefault: "ignore", ValidateCapacity: 1024, MessageID: "node", Score: defaultTopicScore()}
+	given, err := parseOptionsNoting(doc, &o, "")
+	o.scored = slices.ContainsFunc(given, func(path string) bool { return strings.HasPrefix(path, "score.") })
 	return o, err
 }
 
@@ -59,6 +70,7 @@ type Topic struct {
 	events   *mailbox[TopicEvent]
 	rules    *rules
 	counters *topicCounters
+	unrelay  func()          // nil: does not relay
 	maxData  int             // bytes of the largest message, without its signature and other fields
 	ctx      context.Context // ends with Close
 	cancel   context.CancelCauseFunc
@@ -101,6 +113,10 @@ func (t *Topic) join(o TopicOptions, inbox Inbox[TopicEvent]) (err error) {
 	if t.rules, err = newRules(t, o); err != nil {
 		return err
 	}
+	scored, err := t.checkOptions(o)
+	if err != nil {
+		return err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, ok := p.topics[name]; ok {
@@ -116,12 +132,18 @@ func (t *Topic) join(o TopicOptions, inbox Inbox[TopicEvent]) (err error) {
 		}
 	}
 	t.counters = p.tracer.fresh(name)
-	if t.t, err = p.ps.Join(name); err != nil {
+	if t.t, err = p.ps.Join(name, t.upstreamOptions(o)...); err != nil {
 		t.rules.unregister()
 		return t.joinError(err)
 	}
 	t.events = newMailbox("topic events", inbox, DropOldest, topicEventsMax+o.ValidateCapacity, 0, nil)
 	handler, err := t.t.EventHandler()
+	if err == nil && scored != nil {
+		err = t.t.SetScoreParams(scored)
+	}
+	if err == nil && o.Relay {
+		t.unrelay, err = t.t.Relay()
+	}
 	if err == nil {
 		t.unhook, err = n.onClose(func() { t.Close() })
 	}
@@ -130,6 +152,9 @@ func (t *Topic) join(o TopicOptions, inbox Inbox[TopicEvent]) (err error) {
 		t.events.close(err)
 		if handler != nil {
 			handler.Cancel()
+		}
+		if t.unrelay != nil {
+			t.unrelay()
 		}
 		t.t.Close()
 		t.rules.unregister()
@@ -144,6 +169,49 @@ func (t *Topic) join(o TopicOptions, inbox Inbox[TopicEvent]) (err error) {
 		t.watchPeers(handler)
 	})
 	return nil
+}
+
+// checkOptions finds options that do not go together, or not with the node's. It returns what peers are scored by, nil if they are not.
+func (t *Topic) checkOptions(o TopicOptions) (*pubsub.TopicScoreParams, error) {
+	p, c := t.p, &t.p.node.cfg.Pubsub
+	switch {
+	case !(&topicFilter{p}).CanSubscribe(t.name):
+		return nil, Errorf(ErrRejected, "topic %s: none of pubsub.topics", quoteShort(t.name))
+	case o.Relay && o.FanoutOnly:
+		return nil, &OptionError{Path: "relay", Problem: "conflicts with fanout_only"}
+	case o.MessageID == "author" && p.author == "":
+		return nil, &OptionError{Path: "message_id", Problem: "author: messages carry no author with the node's pubsub.signing and pubsub.author"}
+	case o.scored && !c.Score.Enabled:
+		return nil, &OptionError{Path: "score", Problem: "the node has pubsub.score.enabled off"}
+	case !c.Score.Enabled:
+		return nil, nil
+	}
+	return o.Score.params(&c.Score, "score")
+}
+
+// upstreamOptions returns what upstream is told at joining.
+func (t *Topic) upstreamOptions(o TopicOptions) (options []pubsub.TopicOpt) {
+	p := t.p
+	if o.FanoutOnly {
+		options = append(options, pubsub.FanoutOnly())
+	}
+	id, own := messageIDs[o.MessageID]
+	if _, before := p.ids.Load(t.name); !own && before { // upstream remembers
+		id, own = p.id, true
+	}
+	if own {
+		p.ids.Store(t.name, id)
+		options = append(options, pubsub.WithTopicMessageIdFn(p.tracer.noteID(id)))
+	}
+	return options
+}
+
+// idOf returns the id of a message on its way.
+func (p *publisher) idOf(m *pb.Message) string {
+	if id, ok := p.ids.Load(m.GetTopic()); ok {
+		return id.(pubsub.MsgIdFunction)(m)
+	}
+	return p.id(m)
 }
 
 func (t *Topic) joinError(err error) error {
@@ -190,13 +258,18 @@ func (t *Topic) awaitPeers(ctx context.Context, n int) error {
 		case <-t.ctx.Done():
 			return ctxError(t.ctx, "topic %s", quoteShort(t.name))
 		case <-ctx.Done():
-			err := ctxError(ctx, "topic %s", quoteShort(t.name))
-			if errors.Is(err, ErrTimeout) {
-				return Errorf(ErrPeers, "topic %s: %d of %d peers subscribe", quoteShort(t.name), have, n)
-			}
-			return err
+			return t.waitError(ctx, have, n)
 		}
 	}
+}
+
+// waitError says why a wait for n peers has ended with ctx.
+func (t *Topic) waitError(ctx context.Context, have, n int) error {
+	err := ctxError(ctx, "topic %s", quoteShort(t.name))
+	if errors.Is(err, ErrTimeout) && have < n {
+		return Errorf(ErrPeers, "topic %s: %d of %d peers subscribe", quoteShort(t.name), have, n)
+	}
+	return err
 }
 
 // reachable returns how many peers subscribe that something can be sent to.
@@ -245,6 +318,9 @@ func (t *Topic) Close() {
 	t.outbox.wait()
 	t.p.mu.Lock()
 	t.rules.unregister()
+	if t.unrelay != nil {
+		t.unrelay()
+	}
 	t.t.Close()
 	delete(t.p.topics, t.name)
 	t.p.mu.Unlock()
@@ -257,6 +333,7 @@ type TopicInfo struct {
 	Kind           string           `json:"kind"`
 	Topic          string           `json:"topic"`
 	Peers          int              `json:"peers"`
+	Mesh           []string         `json:"mesh"`
 	Subscriptions  int              `json:"subscriptions"`
 	Published      int64            `json:"published"`
 	Delivered      int64            `json:"delivered"`
@@ -274,6 +351,6 @@ func (t *Topic) Info() any {
 	t.mu.Lock()
 	peers, subs := len(t.present), len(t.subs)
 	t.mu.Unlock()
-	return TopicInfo{"topic", t.name, peers, subs, c.published.Load(), c.delivered.Load(), c.duplicates.Load(), c.rejections(),
+	return TopicInfo{"topic", t.name, peers, t.p.tracer.meshOf(t.name), subs, c.published.Load(), c.delivered.Load(), c.duplicates.Load(), c.rejections(),
 		c.undeliverable.Load(), c.droppedRPC.Load(), t.rules.late.Load(), t.outbox.waiting()}
 }

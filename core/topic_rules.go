@@ -50,7 +50,7 @@ func newRules(t *Topic, o TopicOptions) (*rules, error) {
 		}
 		r.signers[id] = struct{}{}
 	}
-	if (r.signers != nil || r.rate > 0) && !t.p.signed {
+	if (r.signers != nil || r.rate > 0) && !t.p.verified {
 		path := "signers"
 		if r.signers == nil {
 			path = "rate"
@@ -77,7 +77,10 @@ func (r *rules) check(ctx context.Context, from peer.ID, m *pubsub.Message) (res
 	if r.maxSize > 0 && len(m.Data) > r.maxSize {
 		return pubsub.ValidationReject
 	}
-	author := peer.ID(m.From)
+	author := peer.ID("")
+	if m.Signature != nil { // else anybody could name anybody
+		author = authorOf(m)
+	}
 	if _, ok := r.signers[author]; r.signers != nil && !ok {
 		return pubsub.ValidationReject
 	}

@@ -130,7 +130,7 @@ typedef struct p2p_event {
 #define P2P_KIND_QUEUE 1
 #define P2P_KIND_CONFIG 2
 #define P2P_KIND_NODE 3
-#define P2P_KIND_SERVICE 4      /* p2p_stream_serve, p2p_request_serve, p2p_metrics_serve, p2p_perf_serve */
+#define P2P_KIND_SERVICE 4      /* p2p_stream_serve, p2p_request_serve, p2p_pubsub_trace, p2p_metrics_serve, p2p_perf_serve */
 #define P2P_KIND_STREAM 5
 #define P2P_KIND_EXCHANGE 6     /* p2p_request_open */
 #define P2P_KIND_REQUEST 7      /* an inbound request */
@@ -163,6 +163,9 @@ typedef struct p2p_event {
 #define P2P_EVENT_VALIDATE 41          /* as P2P_EVENT_MESSAGE, subject a topic; object: token that wants p2p_answer */
 #define P2P_EVENT_TOPIC_JOINED 42      /* subject: topic; text: peer */
 #define P2P_EVENT_TOPIC_LEFT 43        /* subject: topic; text: peer */
+#define P2P_EVENT_PUBSUB_TRACE 44      /* subject: trace; text: what happened; data: JSON of it, docs/pubsub.md */
+#define P2P_EVENT_PEER_GRAYLISTED 45   /* node: a peer's score fell below pubsub.score.graylist_threshold: it is not heard; text: peer; value: score */
+#define P2P_EVENT_PEER_PARDONED 46     /* node: the score is above it again, or forgotten; text: peer; value: score */
 #define P2P_EVENT_DISCOVERY_FOUND 60       /* a peer of the topic; text: peer, source (dht, mdns, "rendezvous <peer>"), then addresses */
 #define P2P_EVENT_DISCOVERY_ADVERTISED 61  /* text: a source that knows of this node now; value: ms until it is told again */
 #define P2P_EVENT_DISCOVERY_FAILED 62      /* a source failed: status and words, "source: why"; object: ms until the next try, 0 none */
@@ -751,6 +754,46 @@ P2P_API int p2p_node_watermarks(p2p_handle node, int32_t low, int32_t high, int3
 /* p2p_limits_info writes JSON: preset, usage (by scope: system, transient, services, protocols, peers), limits (in the form of limits.exact), per_ip,
  * refused and watermarks; docs/info.md has the keys. */
 P2P_API int p2p_limits_info(p2p_handle node, char **json_out);
+/* ---- Pubsub control -----------------------------------------------------------------------------------------------------------
+ * Beyond topics: who is heard, what a peer is worth, what goes on. Options of the config's section pubsub choose the router, what is signed and what
+ * makes two messages the same; those of p2p_topic_join also take relay, fanout_only, message_id and score. docs/pubsub.md. */
+
+/* p2p_topic_publish_batch sends the messages in data, each framed with its length as an unsigned varint, in their order. It returns, or completes with
+ * as value, how many were published; results_out (may be NULL), with room for all, gets for each to how many peers it went, or its P2P_E_ code. A
+ * completion carries the results as data, 4 bytes each in the machine's order, and as text a line "index: words" for each that failed. min_peers as
+ * for p2p_topic_publish. P2P_E_PARSE: data is not framed so. P2P_E_LIMIT: more than 64 MiB would wait. Then none was taken. */
+P2P_API int p2p_topic_publish_batch(p2p_handle topic, const uint8_t *data, size_t len, int32_t min_peers, int *results_out,
+                                    const p2p_call *call);
+
+/* p2p_topic_score_set replaces what counts for and against peers in the topic; options as the topic's option score. P2P_E_STATE: the node has
+ * pubsub.score.enabled off. */
+P2P_API int p2p_topic_score_set(p2p_handle topic, const char *options);
+
+/* p2p_pubsub_info writes JSON: router, protocols, signing, author, message_id, peers (that can be sent to), mesh (topic to peers), scores (peer to its
+ * score and the parts of it), direct, blocked; docs/info.md. P2P_E_STATE, here and below: the node has pubsub off. */
+P2P_API int p2p_pubsub_info(p2p_handle node, char **json_out);
+
+/* p2p_pubsub_score_set gives a peer a score of your own, which counts with pubsub.score.app_weight, until it is set to 0 again. P2P_E_STATE: peers
+ * are not scored. */
+P2P_API int p2p_pubsub_score_set(p2p_handle node, const char *peer, int64_t score);
+
+/* p2p_pubsub_block has pubsub hear nothing of a peer, nor of what it authored, and send it nothing, until p2p_pubsub_unblock. The connection stays. */
+P2P_API int p2p_pubsub_block(p2p_handle node, const char *peer);
+
+/* p2p_pubsub_unblock ends p2p_pubsub_block. Within a moment both know each other's subscriptions again. P2P_E_NOT_FOUND: was not blocked. */
+P2P_API int p2p_pubsub_unblock(p2p_handle node, const char *peer);
+
+/* p2p_pubsub_direct_add stays connected to a peer and passes every message of its topics to it, outside the mesh and whatever its score. It has to do
+ * the same with this node. addresses as for p2p_peer_connect. P2P_E_STATE: the router is not gossipsub. */
+P2P_API int p2p_pubsub_direct_add(p2p_handle node, const char *addresses);
+
+/* p2p_pubsub_direct_remove ends p2p_pubsub_direct_add; the connection stays until it is lost. P2P_E_NOT_FOUND: was not direct. */
+P2P_API int p2p_pubsub_direct_remove(p2p_handle node, const char *peer);
+
+/* p2p_pubsub_trace records what pubsub does until the handle, a service, is closed: as P2P_EVENT_PUBSUB_TRACE on queue, and as lines of JSON in a file
+ * if options name one. options: file, events (kinds to record; all), topics (all), capacity (events that may wait, 16384; then the oldest are
+ * dropped and counted). P2P_E_INVALID: neither queue nor file. P2P_E_PERMISSION, P2P_E_SYSTEM: the file. */
+P2P_API int p2p_pubsub_trace(p2p_handle node, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *trace_out);
 
 #ifdef __cplusplus
 }

@@ -72,6 +72,14 @@ static int call(const struct bad_input *c, p2p_handle config)
     if (IS("p2p_request_serve")) return p2p_request_serve(node, c->protocol, c->options, queue, 0, &handle);
     if (IS("p2p_topic_join")) return p2p_topic_join(node, c->name, c->options, queue, 0, &handle);
     if (IS("p2p_topic_subscribe")) return p2p_topic_subscribe(topic, c->options, queue, 0, &handle);
+    if (IS("p2p_topic_publish_batch")) return p2p_topic_publish_batch(topic, c->bytes, c->len, 0, NULL, &patience);
+    if (IS("p2p_topic_score_set")) return p2p_topic_score_set(topic, c->options);
+    if (IS("p2p_pubsub_score_set")) return p2p_pubsub_score_set(node, c->peer, 0);
+    if (IS("p2p_pubsub_block")) return p2p_pubsub_block(node, c->peer);
+    if (IS("p2p_pubsub_unblock")) return p2p_pubsub_unblock(node, c->peer);
+    if (IS("p2p_pubsub_direct_add")) return p2p_pubsub_direct_add(node, c->addresses);
+    if (IS("p2p_pubsub_direct_remove")) return p2p_pubsub_direct_remove(node, c->peer);
+    if (IS("p2p_pubsub_trace")) return p2p_pubsub_trace(node, c->options, queue, 0, &handle);
     if (IS("p2p_node_listen")) return p2p_node_listen(node, c->addresses, &text);
     if (IS("p2p_node_unlisten")) return p2p_node_unlisten(node, c->addresses);
     if (IS("p2p_node_announce")) return p2p_node_announce(node, c->options);

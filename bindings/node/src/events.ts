@@ -32,6 +32,11 @@ export interface PeerUnreachableEvent {
   readonly retryMs: number
 }
 
+export interface PeerScoreEvent extends PeerEvent {
+  /** Rounded to a whole number. */
+  readonly score: number
+}
+
 export interface AddressesEvent {
   /** All addresses at which the node can be dialled now. */
   readonly addresses: string[]
@@ -54,6 +59,10 @@ export interface NodeEvents {
   'peer:discovery': [event: PeerFoundEvent]
   /** A kept or bootstrap peer did not answer. */
   'peer:reconnect-failure': [event: PeerUnreachableEvent]
+  /** A peer's score fell below pubsub.score.graylist_threshold: it is not heard any more. */
+  'pubsub:graylist': [event: PeerScoreEvent]
+  /** A peer's score is above that threshold again, or was forgotten. */
+  'pubsub:pardon': [event: PeerScoreEvent]
   /** The node's own addresses changed. */
   'self:peer:update': [event: AddressesEvent]
   /** An address was not bound. */
@@ -102,6 +111,10 @@ export function nodeEventOf(event: Records): NodeEvent | undefined {
         error: errorOf(event.status, event.text(), event.value),
         retryMs: event.object,
       }
+    case EVENT.PEER_GRAYLISTED:
+      return { type: 'pubsub:graylist', peer: event.text(), score: event.value }
+    case EVENT.PEER_PARDONED:
+      return { type: 'pubsub:pardon', peer: event.text(), score: event.value }
     case EVENT.ADDRESSES:
       return { type: 'self:peer:update', addresses: event.lines() }
     case EVENT.LISTEN_FAILED: {

@@ -91,6 +91,16 @@ export const signatures = {
   p2p_topic_subscribe: ['i32', 'u64', 'text', 'u64', 'u64', 'out'],
   p2p_topic_peers: ['i32', 'u64', 'out'],
 
+  p2p_topic_publish_batch: ['i32', 'u64', 'bytes', 'size', 'i32', 'out', 'bytes'],
+  p2p_topic_score_set: ['i32', 'u64', 'text'],
+  p2p_pubsub_info: ['i32', 'u64', 'out'],
+  p2p_pubsub_score_set: ['i32', 'u64', 'text', 'i64'],
+  p2p_pubsub_block: ['i32', 'u64', 'text'],
+  p2p_pubsub_unblock: ['i32', 'u64', 'text'],
+  p2p_pubsub_direct_add: ['i32', 'u64', 'text'],
+  p2p_pubsub_direct_remove: ['i32', 'u64', 'text'],
+  p2p_pubsub_trace: ['i32', 'u64', 'text', 'u64', 'u64', 'out'],
+
   p2p_node_listen: ['i32', 'u64', 'text', 'out'],
   p2p_node_unlisten: ['i32', 'u64', 'text'],
   p2p_node_announce: ['i32', 'u64', 'text'],

@@ -52,13 +52,14 @@ export type {
   PeerEvent,
   PeerFoundEvent,
   PeerPathEvent,
+  PeerScoreEvent,
   PeerUnreachableEvent,
 } from './events.js'
 export type {
   AskOptions,
   Doorman,
-  Gatekeeper,
   GateInfo,
+  Gatekeeper,
   GateRequest,
   GateRule,
   GateRuleInfo,
@@ -115,8 +116,19 @@ export type {
   Topic,
   TopicEvents,
   TopicOptions,
+  TopicScoreOptions,
   Verdict,
 } from './pubsub.js'
+export type {
+  Pubsub,
+  PubsubInfo,
+  PubsubScore,
+  Trace,
+  TraceEvent,
+  TraceKind,
+  TraceOptions,
+} from './pubsub_control.js'
+export type { PubsubGaterOptions, PubsubOptions, PubsubScoreOptions } from './pubsub_options.js'
 export type {
   Answer,
   RequestContext,

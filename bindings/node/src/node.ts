@@ -12,6 +12,7 @@ import { check, type Handle, listOf, optionsOf, takeHandle, takeLines, takeText,
 import { Metrics, Perf } from './numbers.js'
 import { type AddressRules, configOf, type NodeOptions } from './options.js'
 import { type PublishOptions, type SubscribeOptions, type Subscription, Topic, type TopicOptions } from './pubsub.js'
+import { Pubsub } from './pubsub_control.js'
 import { type Queue, queue, type Source } from './queue.js'
 import type { Records } from './records.js'
 import {
@@ -85,6 +86,8 @@ export class Node extends EventEmitter<NodeEvents> {
   readonly metrics: Metrics
   /** The perf protocol: how fast bytes travel to a peer. */
   readonly perf: Perf
+  /** Who is heard, what a peer is worth, what goes on. */
+  readonly pubsub: Pubsub
   readonly #queue: Queue
   readonly #handle: Handle
   readonly #tag: number
@@ -107,6 +110,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.discovery = new Discovery(queue, handle)
     this.metrics = new Metrics(handle)
     this.perf = new Perf(queue, handle)
+    this.pubsub = new Pubsub(queue, handle)
     this.id = takeText((lib, out) => lib.p2p_node_id(handle, out))
   }
 
@@ -353,6 +357,7 @@ export class Node extends EventEmitter<NodeEvents> {
     for (const service of [...this.#services.values(), ...this.#requests.values()]) service.abandon()
     this.gater.abandon()
     for (const topic of [...this.#topics.values()]) topic.close()
+    this.pubsub.close()
     for (const stream of [...this.#streams]) stream.destroy()
     const { lib } = this.#queue
     // Calls that were waiting complete with ERR_LIBP2P_CLOSED before this one does.

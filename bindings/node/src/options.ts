@@ -3,6 +3,7 @@
 import { InvalidArgumentError } from './errors.js'
 import { type Native, native } from './ffi.js'
 import { check, describe, type Handle, optionsOf, takeHandle, textOf } from './memory.js'
+import type { PubsubOptions } from './pubsub_options.js'
 
 export interface IdentityOptions {
   /** File with the private key; created with mode 0600 if it does not exist, refused if others can read it. */
@@ -133,47 +134,7 @@ export interface NodeOptions {
   /** Pauses between attempts to reach kept peers. */
   keep?: { retry_min_ms?: number | undefined; retry_max_ms?: number | undefined }
   /** Publish and subscribe. */
-  pubsub?: {
-    enabled?: boolean | undefined
-    /** 'none': messages carry no author and cost about an eighth. Default: 'sign'. */
-    signing?: 'sign' | 'none' | undefined
-    d?: number | undefined
-    d_low?: number | undefined
-    d_high?: number | undefined
-    d_lazy?: number | undefined
-    heartbeat_ms?: number | undefined
-    flood_publish?: boolean | undefined
-    max_message_size?: number | undefined
-    outbound_queue?: number | undefined
-    validate_queue?: number | undefined
-    validate_workers?: number | undefined
-  }
-  /** The distributed hash table. Off by default. */
-  dht?: {
-    /** 'client' asks others only, 'server' also answers and stores for them, 'auto' does so while it is reachable. */
-    mode?: 'off' | 'client' | 'server' | 'auto' | undefined
-    /** First part of the protocol name: nodes meet that use the same. '' or '/ipfs' is the public DHT. Default: '/libp2pgo'. */
-    prefix?: string | undefined
-    /** Peers at which addresses are taken in. Default: 'any'. */
-    network?: 'any' | 'lan' | 'wan' | 'dual' | undefined
-    bucket_size?: number | undefined
-    concurrency?: number | undefined
-    resiliency?: number | undefined
-    refresh_ms?: number | undefined
-    refresh_timeout_ms?: number | undefined
-    record_age_ms?: number | undefined
-    provider_age_ms?: number | undefined
-    reprovide_ms?: number | undefined
-    republish_ms?: number | undefined
-    max_value_size?: number | undefined
-    /** Directory that keeps records and providers. Default: '', in memory. */
-    store?: string | undefined
-    /** Namespaces of keys beside pk, ipns and record, each as 'name=accept', '=hash', '=record' or '=ask'. */
-    validators?: readonly string[] | undefined
-    validate_timeout_ms?: number | undefined
-    validate_default?: 'reject' | 'accept' | undefined
-    validate_capacity?: number | undefined
-  }
+  pubsub?: PubsubOptions | undefined
   /** What the node tells its peers about itself. */
   identify?: { agent?: string | undefined }
   /** The node's own events. */

@@ -1,10 +1,11 @@
 // Publish and subscribe: a Topic is a name, a Subscription a bounded flow of its messages.
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
+import { endianness } from 'node:os'
 import { inspect } from 'node:util'
 import { type CallOptions, call } from './call.js'
 import { EVENT, FLAG, VERDICT } from './constants.js'
-import { InvalidArgumentError } from './errors.js'
+import { errorOf, InvalidArgumentError, type Libp2pError } from './errors.js'
 import { bytesOf, check, type Handle, integerOf, optionsOf, takeHandle, takeLines, takeText } from './memory.js'
 import { doorbell, type Queue, type Source } from './queue.js'
 import { Records } from './records.js'
@@ -30,6 +31,52 @@ export interface TopicOptions {
   validate_default?: 'accept' | 'reject' | 'ignore' | undefined
   /** Verdicts that may be pending. Default: 1024. */
   validate_capacity?: number | undefined
+  /** Pass messages on without a subscription, too. Default: false. */
+  relay?: boolean | undefined
+  /** Only publish, never become a member of the mesh; a subscription gets this node's own messages alone. Default: false. */
+  fanout_only?: boolean | undefined
+  /** What makes two messages the same; 'node': what the node's pubsub.message_id says. Default: 'node'. */
+  message_id?: 'node' | 'author' | 'content' | 'topic_content' | undefined
+  /** What counts for and against a peer in this topic; needs pubsub.score.enabled. */
+  score?: TopicScoreOptions | undefined
+}
+
+/** What counts for and against peers in a topic, where pubsub.score.enabled is set. */
+export interface TopicScoreOptions {
+  /** Weight of the topic in a peer's score. */
+  weight?: number | undefined
+  /** Weight of the time in the mesh. */
+  time_in_mesh_weight?: number | undefined
+  /** Time that counts as 1. */
+  time_in_mesh_quantum_ms?: number | undefined
+  /** The most that it counts. */
+  time_in_mesh_cap?: number | undefined
+  /** Weight of messages that it was the first to bring. */
+  first_deliveries_weight?: number | undefined
+  /** Their decay. */
+  first_deliveries_decay_ms?: number | undefined
+  /** The most that they count. */
+  first_deliveries_cap?: number | undefined
+  /** Weight of the square of what is missing to mesh_deliveries_threshold; 0: off, as a quiet topic would count against its peers. */
+  mesh_deliveries_weight?: number | undefined
+  /** Decay of the messages that it brought as a member of the mesh. */
+  mesh_deliveries_decay_ms?: number | undefined
+  /** The most that they count. */
+  mesh_deliveries_cap?: number | undefined
+  /** How many it should bring. */
+  mesh_deliveries_threshold?: number | undefined
+  /** Time after the first copy in which another still counts as brought. */
+  mesh_deliveries_window_ms?: number | undefined
+  /** Time in the mesh before it is expected. */
+  mesh_deliveries_activation_ms?: number | undefined
+  /** Weight of having been removed for that. */
+  mesh_failure_weight?: number | undefined
+  /** Its decay. */
+  mesh_failure_decay_ms?: number | undefined
+  /** Weight of the square of rejected messages. */
+  invalid_messages_weight?: number | undefined
+  /** Their decay. */
+  invalid_messages_decay_ms?: number | undefined
 }
 
 /** How much a subscription may hold, and what happens beyond. */
@@ -167,6 +214,31 @@ export class Topic extends EventEmitter<TopicEvents> implements Source {
     )
   }
 
+  /**
+   * Publishes messages in their order, in one call, several times as fast as one by one. Resolves, when all is done, with the number of peers that
+   * each went to, or the error that it failed with: one failure does not keep the others back.
+   */
+  async publishMany(
+    messages: readonly (Uint8Array | string)[],
+    options: PublishOptions = {},
+  ): Promise<(number | Libp2pError)[]> {
+    const minPeers = integerOf('minPeers', options.minPeers ?? 0, 0, 0x7fff_ffff)
+    const data = framesOf(messages)
+    const { lib } = this.#queue
+    return call(
+      this.#queue,
+      this.#handle,
+      options,
+      (request) => lib.p2p_topic_publish_batch(this.#handle, data, data.length, minPeers, null, request),
+      publishedOf,
+    )
+  }
+
+  /** Replaces what counts for and against peers in the topic; needs pubsub.score.enabled. */
+  setScore(options: TopicScoreOptions = {}): void {
+    check(this.#queue.lib, this.#queue.lib.p2p_topic_score_set(this.#handle, optionsOf(options)))
+  }
+
   /** Starts a flow of the topic's messages, those of this node included. Nothing from before is delivered. */
   subscribe(options: SubscribeOptions = {}): Subscription {
     const subscription = new Subscription(this.#queue, this.#handle, this.name, options, (closed) => {
@@ -229,6 +301,35 @@ export class Topic extends EventEmitter<TopicEvents> implements Source {
     return `Topic { name: '${this.name}', state: '${this.#closed ? 'left' : 'joined'}' }`
   }
 }
+
+/** Messages one after the other, each behind its length as an unsigned varint. */
+function framesOf(messages: readonly (Uint8Array | string)[]): Buffer {
+  const parts: Uint8Array[] = []
+  for (const [i, message] of messages.entries()) {
+    const part = bytesOf(`messages[${i}]`, message)
+    const frame: number[] = []
+    let length = part.length
+    for (; length >= 0x80; length = Math.floor(length / 0x80)) frame.push((length % 0x80) | 0x80)
+    parts.push(Uint8Array.of(...frame, length), part)
+  }
+  return Buffer.concat(parts)
+}
+
+/** What became of each message of a batch. */
+function publishedOf(event: Records): (number | Libp2pError)[] {
+  const data = event.data()
+  const results: (number | Libp2pError)[] = []
+  for (let at = 0; at < data.length; at += 4)
+    results.push(endian === 'LE' ? data.readInt32LE(at) : data.readInt32BE(at))
+  for (const line of event.lines()) {
+    const colon = line.indexOf(': ')
+    const index = Number(line.slice(0, colon))
+    results[index] = errorOf(results[index] as number, line.slice(colon + 2), 0)
+  }
+  return results
+}
+
+const endian = endianness()
 
 function verdictOf(verdict: unknown): number {
   if (verdict === true || verdict === 'accept') return VERDICT.ACCEPT

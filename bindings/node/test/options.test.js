@@ -34,6 +34,8 @@ const types = {
   request: ['request', 'RequestOptions'],
   request_serve: ['request', 'ServeRequestOptions'],
   topic: ['pubsub', 'TopicOptions'],
+  topic_score: ['pubsub', 'TopicScoreOptions'],
+  pubsub_trace: ['pubsub_control', 'TraceOptions'],
   subscription: ['pubsub', 'SubscribeOptions'],
   metrics_serve: ['numbers', 'MetricsServeOptions'],
   perf_serve: ['numbers', 'PerfServeOptions'],

@@ -71,8 +71,10 @@ _WHERE = {
         "PeerConnected",
         "PeerDisconnected",
         "PeerFound",
+        "PeerGraylisted",
         "PeerJoined",
         "PeerLeft",
+        "PeerPardoned",
         "PeerUnreachable",
         "TopicEvents",
     ),
@@ -98,6 +100,7 @@ _WHERE = {
     "numbers": ("Bandwidth", "BandwidthInfo", "Metrics", "MetricsServer", "Perf", "PerfResult", "PerfServer"),
     "peer": ("Connection", "PeerInfo"),
     "pubsub": ("Message", "Subscription", "Topic", "Verdict"),
+    "pubsub_control": ("Pubsub", "PubsubInfo", "Trace"),
     "request": ("Request", "RequestStream"),
     "stream": ("Stream",),
 }
@@ -118,6 +121,7 @@ _MODULES = (
     "numbers",
     "peer",
     "pubsub",
+    "pubsub_control",
     "request",
     "stream",
     "sync",
@@ -140,6 +144,7 @@ if TYPE_CHECKING:
         numbers,
         peer,
         pubsub,
+        pubsub_control,
         request,
         stream,
         sync,
@@ -211,8 +216,10 @@ if TYPE_CHECKING:
         PeerConnected,
         PeerDisconnected,
         PeerFound,
+        PeerGraylisted,
         PeerJoined,
         PeerLeft,
+        PeerPardoned,
         PeerUnreachable,
         TopicEvents,
     )
@@ -222,6 +229,7 @@ if TYPE_CHECKING:
     from .numbers import Bandwidth, BandwidthInfo, Metrics, MetricsServer, Perf, PerfResult, PerfServer
     from .peer import Connection, PeerInfo
     from .pubsub import Message, Subscription, Topic, Verdict
+    from .pubsub_control import Pubsub, PubsubInfo, Trace
     from .request import Request, RequestStream
     from .stream import Stream
 
@@ -278,12 +286,14 @@ __all__ = [
     "PeerDisconnected",
     "PeerFound",
     "PeerGone",
+    "PeerGraylisted",
     "PeerId",
     "PeerInfo",
     "PeerJoined",
     "PeerLeft",
     "PeerMet",
     "PeerNotFound",
+    "PeerPardoned",
     "PeerRecord",
     "PeerSearch",
     "PeerUnanswering",
@@ -295,6 +305,8 @@ __all__ = [
     "PrivateKey",
     "ProtocolNotSupported",
     "PublicKey",
+    "Pubsub",
+    "PubsubInfo",
     "QueueFull",
     "Refused",
     "RegisteredPeer",
@@ -317,6 +329,7 @@ __all__ = [
     "TooBig",
     "Topic",
     "TopicEvents",
+    "Trace",
     "Unsupported",
     "Verdict",
     "address",
@@ -334,6 +347,7 @@ __all__ = [
     "numbers",
     "peer",
     "pubsub",
+    "pubsub_control",
     "request",
     "schema",
     "stream",

@@ -81,6 +81,9 @@ EVENT_MESSAGE = 40
 EVENT_VALIDATE = 41
 EVENT_TOPIC_JOINED = 42
 EVENT_TOPIC_LEFT = 43
+EVENT_PUBSUB_TRACE = 44
+EVENT_PEER_GRAYLISTED = 45
+EVENT_PEER_PARDONED = 46
 EVENT_DISCOVERY_FOUND = 60
 EVENT_DISCOVERY_ADVERTISED = 61
 EVENT_DISCOVERY_FAILED = 62
@@ -217,6 +220,16 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "p2p_topic_publish": (c_int, (_handle, _bytes, c_size_t, c_int32, _call)),
     "p2p_topic_subscribe": (c_int, (_handle, _text, _handle, c_uint64, _handle_out)),
     "p2p_topic_peers": (c_int, (_handle, _text_out)),
+    # Pubsub control
+    "p2p_topic_publish_batch": (c_int, (_handle, _bytes, c_size_t, c_int32, POINTER(c_int), _call)),
+    "p2p_topic_score_set": (c_int, (_handle, _text)),
+    "p2p_pubsub_info": (c_int, (_handle, _text_out)),
+    "p2p_pubsub_score_set": (c_int, (_handle, _text, c_int64)),
+    "p2p_pubsub_block": (c_int, (_handle, _text)),
+    "p2p_pubsub_unblock": (c_int, (_handle, _text)),
+    "p2p_pubsub_direct_add": (c_int, (_handle, _text)),
+    "p2p_pubsub_direct_remove": (c_int, (_handle, _text)),
+    "p2p_pubsub_trace": (c_int, (_handle, _text, _handle, c_uint64, _handle_out)),
     # Listening
     "p2p_node_listen": (c_int, (_handle, _text, _text_out)),
     "p2p_node_unlisten": (c_int, (_handle, _text)),

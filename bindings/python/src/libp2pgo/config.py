@@ -25,9 +25,12 @@ __all__ = [
     "MetricsOptions",
     "Options",
     "PrivateNetworkOptions",
+    "PubsubGaterOptions",
     "PubsubOptions",
+    "PubsubScoreOptions",
     "RendezvousOptions",
     "StreamOptions",
+    "TopicScoreOptions",
     "TransportsOptions",
     "WebSocketOptions",
     "YamuxOptions",
@@ -125,19 +128,114 @@ class KeepOptions(TypedDict, total=False):
     retry_max_ms: int
 
 
+class PubsubScoreOptions(TypedDict, total=False):
+    enabled: bool
+    gossip_threshold: float
+    publish_threshold: float
+    graylist_threshold: float
+    accept_px_threshold: float
+    opportunistic_graft_threshold: float
+    topic_cap: float
+    app_weight: float
+    ip_weight: float
+    ip_threshold: int
+    ip_whitelist: List[str]
+    behaviour_weight: float
+    behaviour_threshold: float
+    behaviour_decay_ms: int
+    decay_interval_ms: int
+    decay_to_zero: float
+    retain_ms: int
+    inspect_ms: int
+
+
+class PubsubGaterOptions(TypedDict, total=False):
+    enabled: bool
+    threshold: float
+    global_decay_ms: int
+    source_decay_ms: int
+    quiet_ms: int
+    retain_ms: int
+    duplicate_weight: float
+    ignore_weight: float
+    reject_weight: float
+
+
 class PubsubOptions(TypedDict, total=False):
     enabled: bool
+    router: str
+    random_size: int
+    protocol_prefix: str
     signing: str
-    d: int
-    d_low: int
-    d_high: int
-    d_lazy: int
-    heartbeat_ms: int
+    author: str
+    author_file: str
+    message_id: str
+    seen_ms: int
+    seen_refresh: bool
+    check_sequence: bool
     flood_publish: bool
     max_message_size: int
+    max_control_size: int
     outbound_queue: int
     validate_queue: int
     validate_workers: int
+    topics: List[str]
+    max_subscriptions: int
+    direct_peers: List[str]
+    peer_exchange: bool
+    d: int
+    d_low: int
+    d_high: int
+    d_score: int
+    d_out: int
+    d_lazy: int
+    gossip_factor: float
+    heartbeat_ms: int
+    heartbeat_delay_ms: int
+    history_length: int
+    history_gossip: int
+    gossip_retransmission: int
+    fanout_ms: int
+    prune_peers: int
+    prune_backoff_ms: int
+    unsubscribe_backoff_ms: int
+    graft_flood_ms: int
+    connectors: int
+    max_pending_connections: int
+    connection_timeout_ms: int
+    opportunistic_graft_ticks: int
+    opportunistic_graft_peers: int
+    max_ihave_length: int
+    max_ihave_messages: int
+    max_idontwant_length: int
+    max_idontwant_messages: int
+    idontwant_bytes: int
+    idontwant_ttl: int
+    iwant_followup_ms: int
+    score: PubsubScoreOptions
+    gater: PubsubGaterOptions
+
+
+class TopicScoreOptions(TypedDict, total=False):
+    """What counts for and against peers in a topic; not an option of a node."""
+
+    weight: float
+    time_in_mesh_weight: float
+    time_in_mesh_quantum_ms: int
+    time_in_mesh_cap: float
+    first_deliveries_weight: float
+    first_deliveries_decay_ms: int
+    first_deliveries_cap: float
+    mesh_deliveries_weight: float
+    mesh_deliveries_decay_ms: int
+    mesh_deliveries_cap: float
+    mesh_deliveries_threshold: float
+    mesh_deliveries_window_ms: int
+    mesh_deliveries_activation_ms: int
+    mesh_failure_weight: float
+    mesh_failure_decay_ms: int
+    invalid_messages_weight: float
+    invalid_messages_decay_ms: int
 
 
 class DHTOptions(TypedDict, total=False):

@@ -23,8 +23,10 @@ __all__ = [
     "PeerConnected",
     "PeerDisconnected",
     "PeerFound",
+    "PeerGraylisted",
     "PeerJoined",
     "PeerLeft",
+    "PeerPardoned",
     "PeerUnreachable",
     "TopicEvents",
 ]
@@ -94,6 +96,22 @@ class ListenFailed:
 
 
 @dataclass(frozen=True)
+class PeerGraylisted:
+    """A peer's score fell below ``pubsub.score.graylist_threshold``: it is not heard any more."""
+
+    peer: PeerId
+    score: int
+
+
+@dataclass(frozen=True)
+class PeerPardoned:
+    """A peer's score is above that threshold again, or was forgotten."""
+
+    peer: PeerId
+    score: int
+
+
+@dataclass(frozen=True)
 class PeerJoined:
     """A peer subscribed to a topic that this node has joined."""
 
@@ -107,8 +125,20 @@ class PeerLeft:
     peer: PeerId
 
 
-Event = Union[PeerConnected, PeerDisconnected, PathChanged, PeerFound, PeerUnreachable, AddressesChanged, ListenFailed]
-EVENTS = (PeerConnected, PeerDisconnected, PathChanged, PeerFound, PeerUnreachable, AddressesChanged, ListenFailed)
+Event = Union[
+    PeerConnected, PeerDisconnected, PathChanged, PeerFound, PeerUnreachable, AddressesChanged, ListenFailed, PeerGraylisted, PeerPardoned
+]
+EVENTS = (
+    PeerConnected,
+    PeerDisconnected,
+    PathChanged,
+    PeerFound,
+    PeerUnreachable,
+    AddressesChanged,
+    ListenFailed,
+    PeerGraylisted,
+    PeerPardoned,
+)
 E = TypeVar("E", covariant=True)
 
 CAPACITY = 1024
@@ -133,6 +163,10 @@ def make(type_: int, status: int, object_: int, value: int, flags: int, text: by
         return PeerUnreachable(peer, from_code(status, words, value), object_ / 1000)
     if type_ == _abi.EVENT_ADDRESSES:
         return AddressesChanged(tuple(map(Multiaddr, filter(None, lines))))
+    if type_ == _abi.EVENT_PEER_GRAYLISTED:
+        return PeerGraylisted(PeerId(lines[0]), value)
+    if type_ == _abi.EVENT_PEER_PARDONED:
+        return PeerPardoned(PeerId(lines[0]), value)
     if type_ == _abi.EVENT_LISTEN_FAILED:
         return ListenFailed(Multiaddr(lines[0]), "\n".join(lines[1:]))
     return None

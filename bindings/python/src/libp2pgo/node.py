@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Iterable, Sequence, 
 
 from . import _abi
 from ._engine import Pump, Target, Work, logger, loop_pump, next_tag
+from ._flow import Flow
 from ._library import Library, encode, finalizer
 from .config import (
     MDNS,
@@ -33,6 +34,7 @@ from .config import (
     PubsubOptions,
     RendezvousOptions,
     StreamOptions,
+    TopicScoreOptions,
     TransportsOptions,
     WebSocketOptions,
     YamuxOptions,
@@ -46,6 +48,7 @@ from .gater import Gater
 from .numbers import Metrics, Perf
 from .peer import Addresses, Multiaddr, PeerId, PeerInfo, address_lines, peer_info
 from .pubsub import BLOCK, Subscription, Topic, Validator
+from .pubsub_control import Pubsub
 from .request import RequestServer, RequestStream, ask, open_exchange
 from .stream import OpeningStream, Stream, serve_stream
 
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
 __all__ = ["Node", "Service"]
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Flow[Any])
 Protocols = Union[str, Iterable[str]]
 
 
@@ -470,6 +474,11 @@ class Node:
 
     # Pubsub.
 
+    @property
+    def pubsub(self) -> Pubsub:
+        """Who is heard, what a peer is worth, what goes on."""
+        return Pubsub(self._core, self._core.here)
+
     def join(
         self,
         name: str,
@@ -482,6 +491,10 @@ class Node:
         signers: Iterable[str] | None = None,
         rate: float | None = None,
         burst: int | None = None,
+        relay: bool | None = None,
+        fanout_only: bool | None = None,
+        message_id: str | None = None,
+        score: TopicScoreOptions | None = None,
     ) -> Topic:
         """Join a topic, once per name: later :meth:`subscribe` and :meth:`publish` by that name use it. Raises AlreadyExists.
 
@@ -492,6 +505,10 @@ class Node:
             max_size: bytes of the largest message.
             signers: peer ids that may author.
             rate: messages per second and author, in bursts of ``burst``.
+            relay: pass messages on without a subscription, too.
+            fanout_only: only publish, never become a member of the mesh.
+            message_id: what makes two messages the same: "author", "content", "topic_content", or "node" for the node's choice.
+            score: what counts for and against peers here; needs ``pubsub.score.enabled``.
         """
         options = {
             "validate_timeout_ms": None if validate_timeout is None else max(1, round(validate_timeout * 1000)),
@@ -501,6 +518,10 @@ class Node:
             "signers": None if signers is None else list(signers),
             "rate": rate,
             "burst": burst,
+            "relay": relay,
+            "fanout_only": fanout_only,
+            "message_id": message_id,
+            "score": score,
         }
         return self._core.join(self._core.here(), name, options, validator)
 
@@ -543,6 +564,7 @@ class Core:
         self._pumps: weakref.WeakSet[Pump] = weakref.WeakSet()
         self._services: list[Service] = []
         self._topics: dict[str, Topic] = {}
+        self._flows: weakref.WeakSet[Flow[Any]] = weakref.WeakSet()
         self._end: Finalizer | None = None
 
     @property
@@ -616,6 +638,8 @@ class Core:
         finally:
             for topic in topics:
                 topic.finish()
+            for flow in tuple(self._flows):
+                flow.finish()
             assert self._hub is not None
             self._hub.close()
             for used in list(self._pumps):
@@ -706,6 +730,11 @@ class Core:
     def topic(self, pump: Pump, name: str) -> Topic:
         with self._lock:
             return self._topics.get(name) or self.join(pump, name, {}, None)
+
+    def follow(self, flow: F) -> F:
+        """Have a flow end with the node."""
+        self._flows.add(flow)
+        return flow
 
     def _left(self, topic: Topic) -> None:
         with self._lock:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import threading
-import warnings
 import weakref
-from collections import deque
+from array import array
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Union
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Iterable, Iterator, Union, overload
 
 from . import _abi
-from ._engine import Bell, Pump, logger, next_tag, poll
-from ._library import Library, encode, finalizer, pointer
-from .errors import Error, NodeClosed, Timeout, from_code
+from ._engine import Pump, logger, next_tag
+from ._flow import Flow
+from ._library import Library, encode, pointer
+from .errors import Error, NodeClosed, from_code
 from .events import PeerJoined, PeerLeft, TopicEvents
 from .peer import PeerId
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer as BytesLike
-    from typing_extensions import Literal
+    from typing_extensions import Literal, Unpack
+
+    from .config import TopicScoreOptions
 
     Overflow = Literal["block", "drop_oldest", "drop_newest"]
 
@@ -95,157 +97,64 @@ class Message:
         return f"<Message of {self.peer} on {self.topic}, {len(self.data)} bytes>"
 
 
+def _plain(data: Any) -> bytes:
+    if type(data) is bytes:
+        return data
+    if isinstance(data, str):
+        raise TypeError("expected a bytes-like object, got str: encode it first")
+    return memoryview(data).tobytes()
+
+
+@lru_cache(4096)
+def _frame(length: int) -> bytes:
+    """The length of a message as an unsigned varint."""
+    frame = bytearray()
+    while length >= 0x80:
+        frame.append(length & 0x7F | 0x80)
+        length >>= 7
+    frame.append(length)
+    return bytes(frame)
+
+
 Validator = Callable[[Message], Union[Judgement, Awaitable[Judgement]]]
 
 
-class Subscription:
+class Subscription(Flow[Message]):
     """The messages of a topic, as an async iterator. Up to ``capacity`` wait in the library; beyond that its ``overflow`` holds.
 
-    Close it with ``async with`` or :meth:`aclose`; the iteration then ends, as it does when the topic or the node closes.
+    Close it with ``async with`` or :meth:`aclose`; the iteration then ends, as it does when the topic or the node closes. Each gap shows in
+    the next message's ``missed``, and all together in ``dropped``.
     """
 
     def __init__(self, pump: Pump, topic: int, name: str, capacity: int, capacity_bytes: int, overflow: str) -> None:
         self.topic = name
-        self.dropped = 0
-        """Messages lost so far because they were not fetched in time. Each gap also shows in the next message's ``missed``."""
-        self._pump = pump
-        self._lib: Library = pump.lib
-        self._ready: deque[Message] = deque()
         self._gap = 0
-        self._closed = False
-        self._error: Error | None = None
-        self._lock = threading.Lock()
-        self._queue = self._lib.handle(self._lib.p2p_queue_new, 0)
-        options = {"capacity": capacity, "capacity_bytes": capacity_bytes, "overflow": overflow}
-        try:
-            self._handle = self._lib.handle(self._lib.p2p_topic_subscribe, topic, json.dumps(options).encode(), self._queue, next_tag())
-        except BaseException:
-            self._lib.p2p_close(self._queue)
-            raise
-        self._bell = Bell(pump, self._queue, _Weak(self))
-        self._end = finalizer(self, _end_subscription, self._lib, self._handle, self._queue, name)
+        options = json.dumps({"capacity": capacity, "capacity_bytes": capacity_bytes, "overflow": overflow}).encode()
+        lib = pump.lib
 
-    def __repr__(self) -> str:
-        return f"<Subscription to {self.topic}, {'closed' if self._closed else 'open'}>"
+        def begin(queue: int) -> int:
+            return lib.handle(lib.p2p_topic_subscribe, topic, options, queue, next_tag())
+
+        super().__init__(pump, begin, f"Subscription to {name}", f"no message on {name}")
 
     def __aiter__(self) -> Subscription:
         return self
 
-    async def __anext__(self) -> Message:
-        if self._ready:
-            return self._ready.popleft()
-        message = await self.next()
-        if message is None:
-            raise StopAsyncIteration
-        return message
-
-    async def next(self, *, timeout: float | None = None) -> Message | None:
-        """Return the next message, or None when the subscription is closed. Cancelling loses nothing."""
-        waited = False
-        while True:
-            try:
-                return self._ready.popleft()
-            except IndexError:
-                pass
-            if self._closed:
-                if self._error is not None:
-                    error, self._error = self._error, None
-                    raise error
-                return None
-            if self._pull():
-                if not (waited or self._pump.blocking):
-                    await asyncio.sleep(0)  # under a flood the iteration would otherwise never let the loop run
-                continue
-            if self._closed:
-                continue
-            waited = True
-            try:
-                await self._bell.wait(timeout)
-            except Timeout:
-                raise Timeout(f"no message on {self.topic} within {timeout} s") from None
-
-    def _pull(self) -> bool:
-        """Fetch a batch of messages. Returns whether any came."""
-        with self._lock:
-            try:
-                batch = None if self._closed else poll(self._lib, self._queue)
-            except Error:
-                self._closed = True
-                return False
-            if batch is None:
-                return False
-            headers, block = batch
-            add = self._ready.append
-            whole = isinstance(block, bytes)
-            for type_, status, _, _, _, value, flags, text, text_n, data, data_n, _ in headers:
-                if type_ == _abi.EVENT_MESSAGE:
-                    words, content = block[text : text + text_n], block[data : data + data_n]
-                    add(Message(content if whole else bytes(content), words if whole else bytes(words), value, flags, self._gap))  # type: ignore[arg-type]
-                    self._gap = 0
-                elif type_ == _abi.EVENT_DROPPED:
-                    self.dropped += value
-                    self._gap += value
-                elif type_ == _abi.EVENT_CLOSED:
-                    self._closed = True
-                    if status < 0:
-                        self._error = from_code(status, bytes(block[text : text + text_n]).decode("utf-8", "replace"), value)
-            return bool(self._ready)
-
-    def _arrived(self) -> None:
-        if self._pull() or self._closed:
-            self._bell.ring()
-
-    async def aclose(self) -> None:
-        """End it. Messages not fetched yet are gone."""
-        self.close()
-
-    def close(self) -> None:
-        """End it. Messages not fetched yet are gone."""
-        self._error = None
-        self._release()
-        self._ready.clear()
-
-    def finish(self) -> None:
-        """Its node has closed: what arrived before can still be iterated over."""
-        while self._pull():
-            pass
-        self._release()
-
-    def _release(self) -> None:
-        self._closed = True
-        if self._end.detach():
-            self._lib.p2p_close(self._handle)
-            self._lib.p2p_close(self._queue)
-        self._bell.close()
-
     async def __aenter__(self) -> Subscription:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        self.close()
-
-    def info(self) -> dict[str, Any]:
-        """Counters: delivered, dropped, waiting."""
-        result: dict[str, Any] = self._lib.json(self._lib.p2p_info, self._handle)
-        return result
-
-
-class _Weak:
-    """Calls a subscription's _arrived without keeping it alive."""
-
-    def __init__(self, subscription: Subscription) -> None:
-        self._ref = weakref.ref(subscription)
-
-    def __call__(self) -> None:
-        subscription = self._ref()
-        if subscription is not None:
-            subscription._arrived()
-
-
-def _end_subscription(lib: Library, handle: int, queue: int, name: str) -> None:
-    warnings.warn(f"unclosed <Subscription to {name}>", ResourceWarning, stacklevel=2)
-    lib.p2p_close(handle)
-    lib.p2p_close(queue)
+    def _add(self, headers: Iterator[tuple[int, ...]], block: bytes | memoryview) -> None:
+        add = self._ready.append
+        whole = isinstance(block, bytes)
+        for type_, status, _, _, _, value, flags, text, text_n, data, data_n, _ in headers:
+            if type_ == _abi.EVENT_MESSAGE:
+                words, content = block[text : text + text_n], block[data : data + data_n]
+                add(Message(content if whole else bytes(content), words if whole else bytes(words), value, flags, self._gap))  # type: ignore[arg-type]
+                self._gap = 0
+            else:
+                if type_ == _abi.EVENT_DROPPED:
+                    self._gap += value
+                self._other(type_, status, value, bytes(block[text : text + text_n]))
 
 
 class Topic:
@@ -308,6 +217,46 @@ class Topic:
         address, size = pointer(data)
         result = await pump.call(self._lib.p2p_topic_publish, self._handle, address, size, min_peers, timeout=timeout)
         return result[2]
+
+    @overload
+    async def publish_many(
+        self, messages: Iterable[BytesLike], *, min_peers: int = 0, timeout: float | None = 30.0, return_exceptions: Literal[False] = False
+    ) -> list[int]: ...
+    @overload
+    async def publish_many(
+        self, messages: Iterable[BytesLike], *, min_peers: int = 0, timeout: float | None = 30.0, return_exceptions: bool
+    ) -> list[int | Error]: ...
+    async def publish_many(
+        self, messages: Iterable[BytesLike], *, min_peers: int = 0, timeout: float | None = 30.0, return_exceptions: bool = False
+    ) -> Any:
+        """Send messages in their order, in one call, and return for each to how many peers it went. Several times as fast as one by one.
+
+        One that fails does not keep the others back: the first failure is raised when all is done, or, with ``return_exceptions``, stands
+        in its message's place.
+        """
+        self._check()
+        parts: list[bytes] = []
+        for message in messages:
+            plain = _plain(message)
+            parts += (_frame(len(plain)), plain)
+        data = b"".join(parts)
+        results = await self._here().call(
+            self._lib.p2p_topic_publish_batch, self._handle, data, len(data), min_peers, None, timeout=timeout
+        )
+        codes = array("i", results[4])
+        peers: list[int | Error] = list(codes)
+        for line in results[3].decode("utf-8", "replace").splitlines():
+            index, _, words = line.partition(": ")
+            error = from_code(codes[int(index)], words, 0)
+            if not return_exceptions:
+                raise error
+            peers[int(index)] = error
+        return peers
+
+    def set_score(self, **options: Unpack[TopicScoreOptions]) -> None:
+        """Replace what counts for and against peers in the topic. Raises StateError where ``pubsub.score.enabled`` is off."""
+        self._check()
+        self._lib.check(self._lib.p2p_topic_score_set(self._handle, json.dumps(options).encode()))
 
     def events(self) -> TopicEvents:
         """Iterate over who joins and leaves from now on."""

@@ -33,6 +33,9 @@ from .peer import Addresses, Multiaddr, PeerId, PeerInfo
 from .pubsub import BLOCK, Judgement, Message
 from .pubsub import Subscription as _Subscription
 from .pubsub import Topic as _Topic
+from .pubsub_control import PathLike, PubsubInfo
+from .pubsub_control import Pubsub as _Pubsub
+from .pubsub_control import Trace as _Trace
 from .request import Request
 from .request import RequestStream as _RequestStream
 from .stream import _ITEM, MAX_LINE, MAX_MESSAGE
@@ -40,14 +43,16 @@ from .stream import Stream as _Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer as BytesLike
+    from typing_extensions import Unpack
 
+    from .config import TopicScoreOptions
     from .pubsub import Overflow
 
     Answer = Union[BytesLike, Iterable[BytesLike]]
     RequestHandler = Callable[[Request], Answer]
     R = TypeVar("R", bound=RequestHandler)
 
-__all__ = ["Connections", "Events", "Node", "Perf", "RequestStream", "Stream", "Subscription", "Topic", "resolve"]
+__all__ = ["Connections", "Events", "Node", "Perf", "Pubsub", "RequestStream", "Stream", "Subscription", "Topic", "Trace", "resolve"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[["Stream"], Any])
@@ -214,6 +219,12 @@ class Topic:
     def publish(self, data: BytesLike, *, min_peers: int = 0, timeout: float | None = 30.0) -> int:
         return self._pump.run(self._topic.publish(data, min_peers=min_peers, timeout=timeout))
 
+    def publish_many(self, messages: Iterable[BytesLike], *, min_peers: int = 0, timeout: float | None = 30.0) -> list[int]:
+        return self._pump.run(self._topic.publish_many(messages, min_peers=min_peers, timeout=timeout))
+
+    def set_score(self, **options: Unpack[TopicScoreOptions]) -> None:
+        self._topic.set_score(**options)
+
     def peers(self) -> list[PeerId]:
         return self._topic.peers()
 
@@ -228,6 +239,78 @@ class Topic:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Trace:
+    """What pubsub does, as an iterator of dicts; see :class:`libp2pgo.Trace`."""
+
+    def __init__(self, pump: BlockingPump, trace: _Trace) -> None:
+        self._pump = pump
+        self._trace = trace
+
+    @property
+    def dropped(self) -> int:
+        return self._trace.dropped
+
+    def next(self, *, timeout: float | None = None) -> dict[str, Any] | None:
+        return self._pump.run(self._trace.next(timeout=timeout))
+
+    def __iter__(self) -> Trace:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        event = self.next()
+        if event is None:
+            raise StopIteration
+        return event
+
+    def info(self) -> dict[str, Any]:
+        return self._trace.info()
+
+    def close(self) -> None:
+        self._trace.close()
+
+    def __enter__(self) -> Trace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Pubsub:
+    """The pubsub of a node; see :class:`libp2pgo.Pubsub`."""
+
+    def __init__(self, pump: BlockingPump, pubsub: _Pubsub) -> None:
+        self._pump = pump
+        self._pubsub = pubsub
+
+    def info(self) -> PubsubInfo:
+        return self._pubsub.info()
+
+    def set_score(self, peer: str, score: int) -> None:
+        self._pubsub.set_score(peer, score)
+
+    def block(self, peer: str) -> None:
+        self._pubsub.block(peer)
+
+    def unblock(self, peer: str) -> None:
+        self._pubsub.unblock(peer)
+
+    def add_direct(self, addresses: Addresses) -> None:
+        self._pubsub.add_direct(addresses)
+
+    def remove_direct(self, peer: str) -> None:
+        self._pubsub.remove_direct(peer)
+
+    def trace(
+        self,
+        file: PathLike | None = None,
+        *,
+        events: Iterable[str] | None = None,
+        topics: Iterable[str] | None = None,
+        capacity: int | None = None,
+    ) -> Trace:
+        return Trace(self._pump, self._pubsub.trace(file, events=events, topics=topics, capacity=capacity))
 
 
 class Events:
@@ -468,6 +551,10 @@ class Node:
         return self._core.decorate(handler, register)
 
     # Pubsub.
+
+    @property
+    def pubsub(self) -> Pubsub:
+        return Pubsub(self._here(), self._node.pubsub)
 
     def join(self, name: str, *, validator: Callable[[Message], Judgement] | None = None, **rules: Any) -> Topic:
         return Topic(self._here(), self._node.join(name, validator=validator, **rules))

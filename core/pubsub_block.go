@@ -1,0 +1,203 @@
+package core
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// blockList is upstream's blacklist, from which a peer can be taken again. It follows the streams that peers send on, because a peer that
+// comes back has to introduce itself anew.
+type blockList struct {
+	mu      sync.RWMutex
+	blocked map[peer.ID]struct{}                    // guarded by mu
+	streams map[peer.ID]map[network.Stream]struct{} // guarded by mu
+	awaited map[peer.ID]chan struct{}               // guarded by mu; closed when the peer opens the next one
+}
+
+var _ pubsub.Blacklist = (*blockList)(nil)
+
+func (b *blockList) init() {
+	b.blocked, b.streams = map[peer.ID]struct{}{}, map[peer.ID]map[network.Stream]struct{}{}
+	b.awaited = map[peer.ID]chan struct{}{}
+}
+
+// Add implements pubsub.Blacklist.
+func (b *blockList) Add(id peer.ID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.blocked[id] = struct{}{}
+	return true
+}
+
+// Contains implements pubsub.Blacklist.
+func (b *blockList) Contains(id peer.ID) bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	_, ok := b.blocked[id]
+	return ok
+}
+
+func (b *blockList) remove(id peer.ID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.blocked[id]
+	delete(b.blocked, id)
+	return ok
+}
+
+func (b *blockList) list() []string {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	ids := make([]string, 0, len(b.blocked))
+	for id := range b.blocked {
+		ids = append(ids, id.String())
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// follow remembers a stream that a peer sends on, until the function it returns is called.
+func (b *blockList) follow(s network.Stream) (end func()) {
+	id := s.Conn().RemotePeer()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.streams[id] == nil {
+		b.streams[id] = map[network.Stream]struct{}{}
+	}
+	b.streams[id][s] = struct{}{}
+	if c := b.awaited[id]; c != nil {
+		close(c)
+		delete(b.awaited, id)
+	}
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if delete(b.streams[id], s); len(b.streams[id]) == 0 {
+			delete(b.streams, id)
+		}
+	}
+}
+
+// reset ends the streams that a peer sends on. It returns a channel that is closed when the peer has opened another, nil if it had none.
+func (b *blockList) reset(id peer.ID) <-chan struct{} {
+	b.mu.Lock()
+	streams := make([]network.Stream, 0, 1)
+	for s := range b.streams[id] {
+		streams = append(streams, s)
+	}
+	c := b.awaited[id]
+	if c == nil && len(streams) > 0 {
+		c = make(chan struct{})
+		b.awaited[id] = c
+	}
+	b.mu.Unlock()
+	for _, s := range streams {
+		s.Reset()
+	}
+	return c
+}
+
+// greetLimit is how long a peer that was taken back may need to introduce itself, before it is greeted all the same.
+const greetLimit = 5 * time.Second
+
+// PubsubBlock has pubsub hear nothing of a peer, nor of what it authored, and send it nothing, until PubsubUnblock. Its connection stays.
+func (n *Node) PubsubBlock(id peer.ID) error {
+	p, err := n.pubsubOn()
+	if err != nil {
+		return err
+	}
+	if id == n.ID() {
+		return Errorf(ErrInvalid, "%s is this node itself", id)
+	}
+	p.block.Add(id) // at once; the loop only cuts the stream
+	s := p.out.streamTo(id)
+	p.ps.BlacklistPeer(id)
+	if s != nil {
+		s.Reset() // else its end might be taken for that of the next one
+	}
+	return nil
+}
+
+// PubsubUnblock ends PubsubBlock. It fails with ErrNotFound if the peer is not blocked.
+func (n *Node) PubsubUnblock(id peer.ID) error {
+	p, err := n.pubsubOn()
+	if err != nil {
+		return err
+	}
+	if !p.block.remove(id) {
+		return Errorf(ErrNotFound, "%s is not blocked", id)
+	}
+	// The peer has to introduce itself first: upstream there forgets who we are when it finds that its own stream has ended.
+	introduced := p.block.reset(id)
+	if introduced == nil {
+		return p.greet(id)
+	}
+	n.spawn("greet a peer", func() {
+		timer := time.NewTimer(greetLimit)
+		defer timer.Stop()
+		select {
+		case <-introduced:
+		case <-timer.C:
+		case <-n.ctx.Done():
+			return
+		}
+		if err := p.greet(id); err != nil {
+			logger.Warn("pubsub", "error", err)
+		}
+	})
+	return nil
+}
+
+// greet has upstream open a stream to a connected peer. It does so when it hears that the peer speaks the protocol.
+func (p *publisher) greet(id peer.ID) error {
+	ours, err := p.node.host.Peerstore().SupportsProtocols(id, p.protocols()...)
+	if err != nil || len(ours) == 0 {
+		return nil // not known, or not connected: it will introduce itself
+	}
+	emitter, err := p.node.host.EventBus().Emitter(new(event.EvtPeerProtocolsUpdated))
+	if err != nil {
+		return Errorf(ErrInternal, "greet %s: %v", id, err)
+	}
+	defer emitter.Close()
+	if err := emitter.Emit(event.EvtPeerProtocolsUpdated{Peer: id, Added: ours}); err != nil {
+		return Errorf(ErrInternal, "greet %s: %v", id, err)
+	}
+	return nil
+}
+
+// topicFilter says which topics may be joined and which subscriptions of peers are remembered.
+type topicFilter struct{ p *publisher }
+
+var _ pubsub.SubscriptionFilter = (*topicFilter)(nil)
+
+// CanSubscribe implements pubsub.SubscriptionFilter.
+func (f *topicFilter) CanSubscribe(topic string) bool {
+	names := f.p.node.cfg.Pubsub.Topics
+	return len(names) == 0 || slices.ContainsFunc(names, func(name string) bool {
+		prefix, ok := strings.CutSuffix(name, "*")
+		return name == topic || ok && strings.HasPrefix(topic, prefix)
+	})
+}
+
+// FilterIncomingSubscriptions implements pubsub.SubscriptionFilter.
+func (f *topicFilter) FilterIncomingSubscriptions(from peer.ID, subs []*pb.RPC_SubOpts) ([]*pb.RPC_SubOpts, error) {
+	if f.p.block.Contains(from) {
+		return nil, nil
+	}
+	c := &f.p.node.cfg.Pubsub
+	if c.MaxSubscriptions > 0 && len(subs) > c.MaxSubscriptions {
+		return nil, pubsub.ErrTooManySubscriptions
+	}
+	if len(c.Topics) == 0 {
+		return subs, nil
+	}
+	return pubsub.FilterSubscriptions(subs, f.CanSubscribe), nil
+}
