@@ -129,15 +129,6 @@ func go_pubsub_info(id C.p2p_handle, out **C.char) (rc C.int) {
 	return putJSON(out, info)
 }
 
-// onPeer runs fn on the node of a handle and the peer of a text.
-func onPeer(id C.p2p_handle, peerName *C.char, fn func(*core.Node, peer.ID) error) C.int {
-	_, n, p, code := findPeer(id, peerName)
-	if code < 0 {
-		return code
-	}
-	return result(fn(n, p))
-}
-
 // result is what a call without an outcome returns.
 func result(err error) C.int {
 	if err != nil {
