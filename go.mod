@@ -30,7 +30,7 @@ require (
 	github.com/libp2p/go-libp2p-kbucket v0.9.0
 	github.com/libp2p/go-libp2p-record v0.3.1
 	github.com/libp2p/go-libp2p-routing-helpers v0.7.5 // indirect
-	github.com/marcopolo/simnet v0.0.7 // indirect
+	github.com/marcopolo/simnet v0.0.7
 	github.com/mattn/go-isatty v0.0.22 // indirect
 	github.com/polydawn/refmt v0.90.0 // indirect
 	github.com/syndtr/goleveldb v1.0.0 // indirect

@@ -124,6 +124,9 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, parts *hostParts)
 		logger.Warn("no routing table: QUIC dials leave the source address to the system")
 		options = append(options, quicWithoutRoutes(resources))
 	}
+	if underlay != nil {
+		options = append(options, underlay()...)
+	}
 	made, err := libp2p.New(options...)
 	if err != nil {
 		return nil, translate(nil, err, ErrInternal, "start the host")
@@ -159,6 +162,9 @@ func yamuxTransport(c *YamuxConfig) *yamux.Transport {
 	}
 	return (*yamux.Transport)(&config)
 }
+
+// underlay is set by tests that put nodes on a network of their own; it returns the options of one host.
+var underlay func() []libp2p.Option
 
 // routesKnown probes what go-libp2p takes for granted: where there is no netlink (Android, gVisor, a strict seccomp profile) its QUIC dialler
 // calls a nil router, and the panic ends the process (go-libp2p#3537).

@@ -96,6 +96,7 @@ class Suite:
 UNITTEST = [PYTHON, "-m", "unittest", "-v"]
 SUITES = [
     Suite("go", "Go", ["go", "test", "-race", "-v", "-count=1", "-timeout=20m", "./core/..."], count_go),
+    Suite("simulation", "Go", ["go", "test", "-v", "-count=1", "-timeout=20m", "-run=Simulated", "./core"], count_go),
     Suite("abi", "ABI", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/abi/test_*.py"))], count_unittest),
     Suite("c", "C", [PYTHON, "tests/c/run.py", "--full"], count_plain),
     Suite("c-asan", "C, ASan", [PYTHON, "tests/c/run.py", "--mode", "asan"], count_plain),
