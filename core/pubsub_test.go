@@ -146,18 +146,20 @@ func TestPubsub_BurstIsLossless(t *testing.T) {
 				there := listen(t, far)
 				publish(t, near, "first", 1)
 				there.want(t, "first")
+				ctx, cancel := context.WithTimeout(t.Context(), 10*limit) // the last waits for all before it
+				defer cancel()
 				var failed atomic.Int64
 				var all sync.WaitGroup
 				for i := range count {
 					data := binary.BigEndian.AppendUint32(make([]byte, 0, 256), uint32(i))[:256]
 					if way == "publish" {
-						if n, err := near.Publish(timeout(t), data, 0); err != nil || n != 1 {
+						if n, err := near.Publish(ctx, data, 0); err != nil || n != 1 {
 							t.Fatalf("message %d went to %d peers, %v", i, n, err)
 						}
 						continue
 					}
 					all.Add(1)
-					if err := near.Enqueue(timeout(t), data, 0, func(n int, err error) {
+					if err := near.Enqueue(ctx, data, 0, func(n int, err error) {
 						if err != nil || n != 1 {
 							failed.Add(1)
 						}
