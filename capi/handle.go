@@ -26,13 +26,14 @@ const (
 	kindToken        kind = C.P2P_KIND_TOKEN
 	kindSearch       kind = C.P2P_KIND_SEARCH
 	kindDiscovery    kind = C.P2P_KIND_DISCOVERY
+	kindReservation  kind = C.P2P_KIND_RESERVATION
 	kinds                 = 16
 )
 
 // kindNames are the words of p2p_runtime_info.
 var kindNames = [kinds]string{kindConfig: "config", kindNode: "node", kindService: "service", kindStream: "stream", kindExchange: "exchange",
 	kindRequest: "request", kindTopic: "topic", kindSubscription: "subscription", kindToken: "token",
-	kindSearch: "search", kindDiscovery: "discovery"}
+	kindSearch: "search", kindDiscovery: "discovery", kindReservation: "reservation"}
 
 // closeLimit bounds how long a close waits for the completions of calls that it has just cancelled.
 const closeLimit = 5 * time.Second

@@ -75,7 +75,7 @@ int p2p_runtime_info(char **json_out)
 int64_t p2p_live_handles(int kind)
 {
     ENTER();
-    if (kind < 0 || kind > P2P_KIND_DISCOVERY)
+    if (kind < 0 || kind > P2P_KIND_RESERVATION)
         return error_fmt(P2P_E_INVALID, "kind: %d is no P2P_KIND_", kind);
     if (kind == P2P_KIND_QUEUE)
         return queue_live();

@@ -109,6 +109,8 @@ func deliverNodeEvent(src *source, e core.Event) {
 		f := failureOf(nil, e.Err)
 		r.status, r.value, r.object = C.int32_t(f.code), C.int64_t(f.detail), C.uint64_t(e.RetryMs)
 		text = f.words
+	default:
+		text = natEvent(&r, &e)
 	}
 	src.deliver(r, text, nil)
 }

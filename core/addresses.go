@@ -206,3 +206,25 @@ func (n *Node) Announce(doc []byte) error {
 	}
 	return n.advertised.set(rules, "")
 }
+
+// widest returns the direct ones among addresses that are useful to most: public ones, or else private ones, or else the others.
+func widest(addresses []ma.Multiaddr) []ma.Multiaddr {
+	var public, private, others []ma.Multiaddr
+	for _, a := range addresses {
+		switch {
+		case !isDirect(a):
+		case manet.IsPublicAddr(a):
+			public = append(public, a)
+		case manet.IsPrivateAddr(a) && !manet.IsIPLoopback(a):
+			private = append(private, a)
+		default:
+			others = append(others, a)
+		}
+	}
+	for _, list := range [][]ma.Multiaddr{public, private} {
+		if len(list) > 0 {
+			return list
+		}
+	}
+	return others
+}

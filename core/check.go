@@ -44,7 +44,10 @@ func (c *Config) checkValues() error {
 	if err := c.Pubsub.checkValues(); err != nil {
 		return err
 	}
-	return c.DHT.check()
+	if err := c.DHT.check(); err != nil {
+		return err
+	}
+	return c.Relay.checkValues()
 }
 
 func hasTwice(texts []string) bool {
@@ -61,6 +64,9 @@ func hasTwice(texts []string) bool {
 // checkConflicts finds options that do not go together; New calls it, as Set may pass through such a state.
 func (c *Config) checkConflicts() error {
 	if err := c.checkValues(); err != nil {
+		return err
+	}
+	if err := c.Relay.checkConflicts(); err != nil {
 		return err
 	}
 	conflict := func(path, format string, args ...any) error { return &OptionError{path, fmt.Sprintf(format, args...)} }

@@ -35,6 +35,8 @@ type Config struct {
 	Events         EventsConfig         `json:"events" doc:"the node's own events"`
 	Stream         StreamConfig         `json:"stream" doc:"streams"`
 	Metrics        MetricsConfig        `json:"metrics" doc:"what the node counts of its traffic"`
+	NAT            NATConfig            `json:"nat" doc:"reachability from outside, and ways through NATs"`
+	Relay          RelayConfig          `json:"relay" doc:"relays: using them and being one"`
 
 	identityKey []byte          // secret: protobuf form
 	networkKey  []byte          // secret: 32 bytes
@@ -156,6 +158,8 @@ func DefaultConfig() *Config {
 		Events:        EventsConfig{Capacity: 1024},
 		Stream:        StreamConfig{WriteBuffer: 1 << 20},
 		Metrics:       MetricsConfig{Bandwidth: true, Peers: 100, Protocols: 100},
+		NAT:           defaultNATConfig(),
+		Relay:         defaultRelayConfig(),
 		given:         map[string]bool{},
 	}
 }
@@ -217,6 +221,7 @@ func (c *Config) Clone() *Config {
 	copied.Rendezvous.Points = slices.Clone(c.Rendezvous.Points)
 	copied.Limits.Exact = bytes.Clone(c.Limits.Exact)
 	copied.Pubsub = c.Pubsub.clone()
+	copied.Relay = c.Relay.clone()
 	copied.identityKey = bytes.Clone(c.identityKey)
 	copied.networkKey = bytes.Clone(c.networkKey)
 	copied.given = make(map[string]bool, len(c.given))

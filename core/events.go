@@ -40,14 +40,36 @@ const (
 	PeerPardoned
 )
 
+// Events of NATs and relays.
+const (
+	// ReachabilityChanged is news of whether others can dial the node: State ("public", "private", "unknown"), Source ("option", "autonat",
+	// "autonat_v2", "none").
+	ReachabilityChanged EventType = iota + 70
+	// AddressReachabilityChanged is the same for one public address, by AutoNAT version 2: Address, State.
+	AddressReachabilityChanged
+	// NATTypeChanged is news of the NAT: Source ("udp", "tcp"), State ("endpoint_independent", "endpoint_dependent", "unknown").
+	NATTypeChanged
+	// HolePunched is the outcome of one attempt at a direct connection: Peer, State, HolePunch.
+	HolePunched
+	// ReservationChanged is news of a place with a relay: Peer, State ("made", "renewed", "lost", "failed"), Reservation.
+	ReservationChanged
+	// PortMapped is a port that the router forwards: Address, Source (the external address; "" if it does so no more).
+	PortMapped
+)
+
+var eventTypeNames = map[EventType]string{
+	PeerConnected: "PeerConnected", PeerDisconnected: "PeerDisconnected", PeerPath: "PeerPath", PeerFound: "PeerFound",
+	PeerUnreachable: "PeerUnreachable", AddressesChanged: "AddressesChanged", ListenFailed: "ListenFailed",
+	DHTValidate: "DHTValidate", DHTModeChanged: "DHTModeChanged", PeerGraylisted: "PeerGraylisted", PeerPardoned: "PeerPardoned",
+	ReachabilityChanged: "ReachabilityChanged", AddressReachabilityChanged: "AddressReachabilityChanged", NATTypeChanged: "NATTypeChanged",
+	HolePunched: "HolePunched", ReservationChanged: "ReservationChanged", PortMapped: "PortMapped",
+}
+
 func (t EventType) String() string {
-	names := []string{"PeerConnected", "PeerDisconnected", "PeerPath", "PeerFound", "PeerUnreachable", "AddressesChanged", "ListenFailed",
-		"DHTValidate", "DHTModeChanged",
-		"PeerGraylisted", "PeerPardoned"}
-	if t < 1 || int(t) > len(names) {
-		return "EventType(?)"
+	if name, ok := eventTypeNames[t]; ok {
+		return name
 	}
-	return names[t-1]
+	return "EventType(?)"
 }
 
 // Event is what a node tells of itself and its peers. Which fields a type uses stands beside it.
@@ -64,6 +86,9 @@ type Event struct {
 	Data                      []byte
 	Verdict                   *Verdict
 	Score                     float64
+	State                     string
+	HolePunch                 *HolePunchAttempt
+	Reservation               *ReservationEvent
 }
 
 func (n *Node) emit(e Event) { n.events.put(n.ctx, e, 0) } // never waits: drop-oldest
@@ -181,6 +206,7 @@ func (t *peerTable) apply(change connChange) {
 			state.conns = append(state.conns, change.conn)
 			t.node.emit(connEvent(PeerConnected, change.conn))
 			t.node.keeper.connected(id)
+			t.node.relays.connected(id)
 			return
 		}
 		state.conns = append(state.conns, change.conn)
@@ -193,11 +219,15 @@ func (t *peerTable) apply(change connChange) {
 			t.gone(id)
 			return
 		}
+		t.node.relays.suspect(id)
 	}
 	best := bestConn(state.conns)
 	if relayed := isRelayed(best); relayed != state.relayed {
 		state.relayed = relayed
 		t.node.emit(connEvent(PeerPath, best))
+	}
+	if !isRelayed(best) && slices.ContainsFunc(state.conns, isRelayed) {
+		t.node.retireRelayed(id)
 	}
 }
 
@@ -206,6 +236,7 @@ func (t *peerTable) gone(id peer.ID) {
 	t.node.emit(Event{Type: PeerDisconnected, Peer: id})
 	t.node.keeper.disconnected(id)
 	t.node.meetings.disconnected(id)
+	t.node.relays.disconnected(id)
 }
 
 // bestConn prefers a direct connection, then one without limits.

@@ -66,6 +66,20 @@ func (e *events) wait(t testing.TB, eventType core.EventType, match func(core.Ev
 	}
 }
 
+// next returns the next event.
+func (e *events) next(t testing.TB) core.Event {
+	t.Helper()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case event := <-e.ch:
+		return event
+	case <-timer.C:
+		t.Fatalf("no event within %v", limit)
+	}
+	return core.Event{}
+}
+
 func of(id peer.ID) func(core.Event) bool {
 	return func(e core.Event) bool { return e.Peer == id }
 }

@@ -36,6 +36,7 @@ type hostParts struct {
 	advertised  *advertised
 	gate        *gate
 	numbers     numbers
+	nat         *natState
 	limits      *nodeLimits        // set by newHost
 	connections *connectionManager // set by newHost
 }
@@ -70,7 +71,6 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, parts *hostParts)
 	options := []libp2p.Option{
 		libp2p.Identity(key),
 		libp2p.NoListenAddrs, // the addresses come one by one in listen, so that each failure is seen
-		libp2p.EnableRelay(),
 		libp2p.ResourceManager(resources),
 		libp2p.Peerstore(peers),
 		libp2p.AddrsFactory(parts.advertised.factory),
@@ -83,6 +83,7 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, parts *hostParts)
 		libp2p.WithDialTimeout(dialTimeout),
 		libp2p.SwarmOpts(swarm.WithDialTimeoutLocal(dialTimeout), swarm.WithMetricsTracer(parts.dials)),
 	}
+	options = append(options, parts.nat.options(&c.Relay)...)
 	if c.Metrics.Bandwidth {
 		options = append(options, libp2p.BandwidthReporter(&parts.numbers.bandwidth))
 	}

@@ -31,6 +31,7 @@ type Node struct {
 	peers  *peerTable
 	keeper *keeper
 	given  givenAddresses
+	relays *relays
 	since  time.Time
 
 	rendezvous *rendezvousServer // nil: the node is no rendezvous point
@@ -86,6 +87,7 @@ func New(ctx context.Context, cfg *Config, inbox Inbox[Event]) (*Node, error) {
 		return nil, err
 	}
 	n.gate.node = n
+	n.nat = newNATState(&cfg.NAT)
 	n.host, err = newHost(cfg, key, networkKey, &n.hostParts)
 	if err != nil {
 		return nil, err
@@ -95,6 +97,7 @@ func New(ctx context.Context, cfg *Config, inbox Inbox[Event]) (*Node, error) {
 	n.events = newMailbox("events", inbox, DropOldest, cfg.Events.Capacity, 0, nil)
 	n.keeper = &keeper{node: n, kept: map[peer.ID]*keptPeer{}}
 	n.meetings.node = n
+	n.relays = newRelays(n)
 	n.peers = newPeerTable(n)
 	n.gate.watch()
 	n.startTrimming()
@@ -128,9 +131,16 @@ func (n *Node) start(ctx context.Context, addresses []listenAddress, taken map[s
 		}
 		n.dht = d
 	}
+	if err := n.watchNAT(); err != nil {
+		return err
+	}
+	if err := n.startRelayService(); err != nil {
+		return err
+	}
 	if err := n.listen(addresses, taken); err != nil {
 		return err
 	}
+	n.startRelayClient()
 	if ctx.Err() != nil {
 		return ctxError(ctx, "start the node")
 	}

@@ -139,6 +139,7 @@ typedef struct p2p_event {
 #define P2P_KIND_TOKEN 10       /* a verdict that p2p_answer gives */
 #define P2P_KIND_SEARCH 11      /* a running query whose results are events */
 #define P2P_KIND_DISCOVERY 12   /* p2p_rendezvous_register, p2p_discovery_advertise, p2p_discovery_join */
+#define P2P_KIND_RESERVATION 13 /* p2p_relay_reserve */
 
 /* Event types, with the fields they use beside type, tag and subject. Texts of several fields have one per line. */
 #define P2P_EVENT_DONE 1               /* a call ended: status, and what its entry says; on failure text and value as p2p_last_error, p2p_last_detail */
@@ -172,6 +173,13 @@ typedef struct p2p_event {
 #define P2P_EVENT_DISCOVERY_CONNECTED 63   /* a peer of a joined topic is connected; text: peer, source ("peers": by its own word), address; flags */
 #define P2P_EVENT_DISCOVERY_LEFT 64        /* it left the topic, or is gone; text: peer */
 #define P2P_EVENT_DISCOVERY_UNREACHABLE 65 /* one that was found did not answer; status and words as p2p_peer_connect; object: ms until the next try, 0 none */
+#define P2P_EVENT_REACHABILITY 70      /* text: "public", "private" or "unknown", how that is known ("option", "autonat", "autonat_v2", "none") */
+#define P2P_EVENT_ADDRESS_REACHABILITY 71 /* the same for one public address, by AutoNAT v2; text: address, "public", "private" or "unknown" */
+#define P2P_EVENT_NAT_TYPE 72          /* text: "udp" or "tcp", "endpoint_independent" (cone), "endpoint_dependent" (symmetric) or "unknown" */
+#define P2P_EVENT_HOLE_PUNCH 73        /* an attempt ended; status; text: peer, side, outcome, words (see NAT below); value: attempt; object: its ms */
+#define P2P_EVENT_RESERVATION 74       /* text: relay, "made" or "renewed", then relayed addresses; value: expiry, Unix ms. Or status, text: relay,
+                                          "lost" or "failed" (to get it back), words; object: ms until the next attempt */
+#define P2P_EVENT_PORT_MAPPING 75      /* the router forwards a port; text: own address, external address; without the latter: no more */
 #define P2P_EVENT_GATE 80              /* p2p_gate_ask; object: token that wants p2p_answer; text: peer, address, stage: "dial" (no address) or "connection"; flags */
 
 /* Event flags. */
@@ -794,6 +802,48 @@ P2P_API int p2p_pubsub_direct_remove(p2p_handle node, const char *peer);
  * if options name one. options: file, events (kinds to record; all), topics (all), capacity (events that may wait, 16384; then the oldest are
  * dropped and counted). P2P_E_INVALID: neither queue nor file. P2P_E_PERMISSION, P2P_E_SYSTEM: the file. */
 P2P_API int p2p_pubsub_trace(p2p_handle node, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *trace_out);
+/* ---- NAT ----------------------------------------------------------------------------------------------------------------------
+ * Whether others can reach the node, and ways through NATs: port mapping, AutoNAT v1 and v2, hole punching (DCUtR); the config's section nat.
+ * P2P_EVENT_HOLE_PUNCH tells each attempt at turning a relayed connection into a direct one: side "initiator" (who was dialled through the relay) or
+ * "receiver"; outcome "direct" (a plain dial did it, attempt 0), "punched", "failed" (the next attempt follows) or "gave_up", with status P2P_E_DIAL and
+ * the reason in the last two. Once there is a direct connection the relayed one is closed as soon as it is idle (relay.client.linger_ms). */
+
+/* p2p_nat_info writes JSON: reachability, source, addresses (by AutoNAT v2), nat_type, observed (by peers), relayed, port_map, hole_punch with its
+ * history; docs/nat.md has the keys. Costs no network. */
+P2P_API int p2p_nat_info(p2p_handle node, char **json_out);
+
+/* p2p_nat_wait waits until others can reach the node and writes (reachability_out may be NULL), or completes with as text, its reachability. what:
+ * "reachable" or NULL: directly or through a relay it holds a place with; "public": directly; "relayed": through a relay; "known": until it is public
+ * or private. P2P_E_INVALID: another what. P2P_E_TIMEOUT: not yet. */
+P2P_API int p2p_nat_wait(p2p_handle node, const char *what, char **reachability_out, const p2p_call *call);
+
+/* ---- Relay --------------------------------------------------------------------------------------------------------------------
+ * A relay (libp2p/specs, circuit relay v2) carries connections to nodes that others cannot reach. Such a node reserves a place with one, and is then
+ * dialled at <relay's address>/p2p/<relay>/p2p-circuit/p2p/<node>. The config's section relay.client finds relays by itself; relay.service is one. */
+
+/* p2p_relay_reserve reserves a place with a relay, connecting to it first if needed, and writes, or completes with as object, a reservation: it
+ * renews itself, and is made again after a loss, until closed. addresses: the relay's, as for p2p_peer_connect. relayed_out (may be NULL), or the
+ * completion's text: the node's addresses through it, which are also among p2p_node_addresses while it is held. queue and tag: its P2P_EVENT_RESERVATION,
+ * which the node's queue gets too. It cannot connect: as p2p_peer_connect. P2P_E_PROTOCOL: is no relay. P2P_E_REFUSED: its rules,
+ * P2P_E_LIMIT: its limits forbid it. P2P_E_EXISTS: reserved already. */
+P2P_API int p2p_relay_reserve(p2p_handle node, const char *addresses, p2p_handle queue, uint64_t tag, p2p_handle *reservation_out, char **relayed_out,
+                              const p2p_call *call);
+
+/* p2p_relay_info writes JSON: client (reservations with state, addresses, expires_ms) and service (running, reservations, circuits, total, refused
+ * by reason, allow, deny); docs/nat.md has the keys. Costs no network. */
+P2P_API int p2p_relay_info(p2p_handle node, char **json_out);
+
+/* p2p_relay_allow lets peers (by id), IP addresses or subnets (10.0.0.0/8), one per line, reserve a place with this node's relay service; from the first
+ * one on, others may not. Places that are held stay. P2P_E_STATE: relay.service.enabled is off. */
+P2P_API int p2p_relay_allow(p2p_handle node, const char *subjects);
+
+/* p2p_relay_deny keeps peers, IP addresses or subnets from reserving a place and from connecting through this node's relay service, also if they are
+ * allowed. Peers among them that hold a place are disconnected. */
+P2P_API int p2p_relay_deny(p2p_handle node, const char *subjects);
+
+/* p2p_relay_forget takes back what p2p_relay_allow, p2p_relay_deny or the options said of subjects. P2P_E_NOT_FOUND: nothing was said of one of them; then
+ * nothing changes. */
+P2P_API int p2p_relay_forget(p2p_handle node, const char *subjects);
 
 #ifdef __cplusplus
 }

@@ -56,6 +56,7 @@ export const KIND = {
   TOKEN: 10,
   SEARCH: 11,
   DISCOVERY: 12,
+  RESERVATION: 13,
 } as const
 
 /** P2P_EVENT_ types by name. */
@@ -92,6 +93,12 @@ export const EVENT = {
   DISCOVERY_LEFT: 64,
   DISCOVERY_UNREACHABLE: 65,
   GATE: 80,
+  REACHABILITY: 70,
+  ADDRESS_REACHABILITY: 71,
+  NAT_TYPE: 72,
+  HOLE_PUNCH: 73,
+  RESERVATION: 74,
+  PORT_MAPPING: 75,
 } as const
 
 /** P2P_FLAG_ bits by name. */

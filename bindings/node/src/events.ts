@@ -1,7 +1,9 @@
 // A node's own events: their names and shapes, and how they are read from records.
 import { EVENT, FLAG } from './constants.js'
 import { errorOf, type Libp2pError } from './errors.js'
+import { type NATEvents, natEventOf } from './nat.js'
 import type { Records } from './records.js'
+import { type RelayEvents, relayEventOf } from './relay.js'
 import type { RequestContext } from './request.js'
 import type { Stream } from './stream.js'
 
@@ -48,7 +50,7 @@ export interface ListenFailedEvent {
 }
 
 /** What a Node emits; the names are js-libp2p's where it has one. */
-export interface NodeEvents {
+export interface NodeEvents extends NATEvents, RelayEvents {
   /** The first connection with a peer. */
   'peer:connect': [event: PeerPathEvent]
   /** The last connection with a peer is gone. */
@@ -124,7 +126,7 @@ export function nodeEventOf(event: Records): NodeEvent | undefined {
     case EVENT.DROPPED:
       return { type: 'event:dropped', count: event.value }
     default:
-      return undefined
+      return natEventOf(event) ?? relayEventOf(event)
   }
 }
 

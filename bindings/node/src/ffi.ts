@@ -100,6 +100,14 @@ export const signatures = {
   p2p_pubsub_direct_add: ['i32', 'u64', 'text'],
   p2p_pubsub_direct_remove: ['i32', 'u64', 'text'],
   p2p_pubsub_trace: ['i32', 'u64', 'text', 'u64', 'u64', 'out'],
+  p2p_nat_info: ['i32', 'u64', 'out'],
+  p2p_nat_wait: ['i32', 'u64', 'text', 'out', 'bytes'],
+
+  p2p_relay_reserve: ['i32', 'u64', 'text', 'u64', 'u64', 'out', 'out', 'bytes'],
+  p2p_relay_info: ['i32', 'u64', 'out'],
+  p2p_relay_allow: ['i32', 'u64', 'text'],
+  p2p_relay_deny: ['i32', 'u64', 'text'],
+  p2p_relay_forget: ['i32', 'u64', 'text'],
 
   p2p_node_listen: ['i32', 'u64', 'text', 'out'],
   p2p_node_unlisten: ['i32', 'u64', 'text'],

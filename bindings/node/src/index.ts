@@ -106,6 +106,17 @@ export {
   setLogLevel,
   setLogListener,
 } from './log.js'
+export type {
+  AddressReachabilityEvent,
+  HolePunchEvent,
+  NAT,
+  NATInfo,
+  NATType,
+  NATTypeEvent,
+  PortMappingEvent,
+  Reachability,
+  ReachabilityEvent,
+} from './nat.js'
 export { type Connection, createNode, type Node, type OpenOptions, type PeerInfo, type Text } from './node.js'
 export type { AddressRules, ExactLimits, IdentityOptions, KeyType, Limit, NodeOptions, ScopeLimits } from './options.js'
 export type {
@@ -119,6 +130,7 @@ export type {
   TopicScoreOptions,
   Verdict,
 } from './pubsub.js'
+export type { Relay, RelayInfo, Reservation, ReservationEvent, ReservationInfo } from './relay.js'
 export type {
   Pubsub,
   PubsubInfo,

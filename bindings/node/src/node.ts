@@ -10,11 +10,13 @@ import type { Native } from './ffi.js'
 import { Gater } from './gater.js'
 import { check, type Handle, listOf, optionsOf, takeHandle, takeLines, takeText, textOf } from './memory.js'
 import { Metrics, Perf } from './numbers.js'
+import { NAT } from './nat.js'
 import { type AddressRules, configOf, type NodeOptions } from './options.js'
 import { type PublishOptions, type SubscribeOptions, type Subscription, Topic, type TopicOptions } from './pubsub.js'
 import { Pubsub } from './pubsub_control.js'
 import { type Queue, queue, type Source } from './queue.js'
 import type { Records } from './records.js'
+import { Relay } from './relay.js'
 import {
   ask,
   open,
@@ -88,6 +90,10 @@ export class Node extends EventEmitter<NodeEvents> {
   readonly perf: Perf
   /** Who is heard, what a peer is worth, what goes on. */
   readonly pubsub: Pubsub
+  /** Reachability, and ways through NATs. */
+  readonly nat: NAT
+  /** Relays in use, and the one that this node can be. */
+  readonly relay: Relay
   readonly #queue: Queue
   readonly #handle: Handle
   readonly #tag: number
@@ -112,6 +118,9 @@ export class Node extends EventEmitter<NodeEvents> {
     this.perf = new Perf(queue, handle)
     this.pubsub = new Pubsub(queue, handle)
     this.id = takeText((lib, out) => lib.p2p_node_id(handle, out))
+    const closed = () => this.#closed !== undefined
+    this.nat = new NAT(queue, handle, closed)
+    this.relay = new Relay(queue, handle, closed)
   }
 
   /** The addresses at which the node can be dialled, each ending in /p2p/<peer id>. */

@@ -143,6 +143,64 @@ export interface NodeOptions {
   stream?: { write_buffer?: number | undefined }
   /** What the node counts of its traffic, and how many peers and protocols its metrics name. */
   metrics?: { bandwidth?: boolean | undefined; peers?: number | undefined; protocols?: number | undefined }
+  /** Reachability from outside, and ways through NATs. */
+  nat?: {
+    /** Ask the router to forward ports. Default: false. */
+    port_map?: boolean | undefined
+    /** Found out, or taken for granted. Default: 'auto'. */
+    reachability?: 'auto' | 'public' | 'private' | undefined
+    /** Dial others back that ask, AutoNAT version 1. Default: false. */
+    autonat_service?: boolean | undefined
+    autonat_service_rate?: number | undefined
+    autonat_service_peer_rate?: number | undefined
+    /** AutoNAT version 2, as client and server. Default: false. */
+    autonat_v2?: boolean | undefined
+    /** Turn relayed connections into direct ones. On by default. */
+    hole_punch?: {
+      enabled?: boolean | undefined
+      dial_timeout_ms?: number | undefined
+      history?: number | undefined
+    }
+  }
+  /** Relays: using them and being one. */
+  relay?: {
+    client?: {
+      enabled?: boolean | undefined
+      /** Addresses of relays to reserve a place with. */
+      relays?: readonly string[] | undefined
+      /** Also consider connected peers that are relays. Default: false. */
+      from_peers?: boolean | undefined
+      when?: 'not_public' | 'private' | 'always' | undefined
+      number?: number | undefined
+      boot_delay_ms?: number | undefined
+      interval_ms?: number | undefined
+      backoff_ms?: number | undefined
+      retry_min_ms?: number | undefined
+      retry_max_ms?: number | undefined
+      /** How long a relayed connection stays beside a direct one; -1: for ever. Default: 5000. */
+      linger_ms?: number | undefined
+    }
+    service?: {
+      /** Relay connections for others. Default: false. */
+      enabled?: boolean | undefined
+      /** Only while this node is reachable, or always. Default: 'public'. */
+      when?: 'public' | 'always' | undefined
+      max_reservations?: number | undefined
+      max_reservations_per_ip?: number | undefined
+      max_reservations_per_asn?: number | undefined
+      max_circuits?: number | undefined
+      reservation_ms?: number | undefined
+      /** Longest time of a relayed connection; 0: no limit. Default: 120000. */
+      circuit_ms?: number | undefined
+      /** Bytes of a relayed connection in each direction; 0: no limit. Default: 131072. */
+      circuit_bytes?: number | undefined
+      buffer_bytes?: number | undefined
+      /** The only peers, IP addresses or subnets that may reserve a place, if there are any. */
+      allow?: readonly string[] | undefined
+      /** Peers, IP addresses or subnets that may not use the relay. */
+      deny?: readonly string[] | undefined
+    }
+  }
 }
 
 interface Secret {

@@ -58,6 +58,7 @@ KIND_SUBSCRIPTION = 9
 KIND_TOKEN = 10
 KIND_SEARCH = 11
 KIND_DISCOVERY = 12
+KIND_RESERVATION = 13
 
 EVENT_DONE = 1
 EVENT_POST = 2
@@ -91,6 +92,12 @@ EVENT_DISCOVERY_CONNECTED = 63
 EVENT_DISCOVERY_LEFT = 64
 EVENT_DISCOVERY_UNREACHABLE = 65
 EVENT_GATE = 80
+EVENT_REACHABILITY = 70
+EVENT_ADDRESS_REACHABILITY = 71
+EVENT_NAT_TYPE = 72
+EVENT_HOLE_PUNCH = 73
+EVENT_RESERVATION = 74
+EVENT_PORT_MAPPING = 75
 
 FLAG_INBOUND = 1
 FLAG_RELAYED = 2
@@ -230,6 +237,15 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "p2p_pubsub_direct_add": (c_int, (_handle, _text)),
     "p2p_pubsub_direct_remove": (c_int, (_handle, _text)),
     "p2p_pubsub_trace": (c_int, (_handle, _text, _handle, c_uint64, _handle_out)),
+    # NAT
+    "p2p_nat_info": (c_int, (_handle, _text_out)),
+    "p2p_nat_wait": (c_int, (_handle, _text, _text_out, _call)),
+    # Relay
+    "p2p_relay_reserve": (c_int, (_handle, _text, _handle, c_uint64, _handle_out, _text_out, _call)),
+    "p2p_relay_info": (c_int, (_handle, _text_out)),
+    "p2p_relay_allow": (c_int, (_handle, _text)),
+    "p2p_relay_deny": (c_int, (_handle, _text)),
+    "p2p_relay_forget": (c_int, (_handle, _text)),
     # Listening
     "p2p_node_listen": (c_int, (_handle, _text, _text_out)),
     "p2p_node_unlisten": (c_int, (_handle, _text)),

@@ -21,13 +21,18 @@ __all__ = [
     "IdentityOptions",
     "KeepOptions",
     "LimitsOptions",
+    "HolePunchOptions",
     "MDNSOptions",
     "MetricsOptions",
+    "NATOptions",
     "Options",
     "PrivateNetworkOptions",
     "PubsubGaterOptions",
     "PubsubOptions",
     "PubsubScoreOptions",
+    "RelayClientOptions",
+    "RelayOptions",
+    "RelayServiceOptions",
     "RendezvousOptions",
     "StreamOptions",
     "TopicScoreOptions",
@@ -277,6 +282,56 @@ class MetricsOptions(TypedDict, total=False):
     protocols: int
 
 
+class HolePunchOptions(TypedDict, total=False):
+    enabled: bool
+    dial_timeout_ms: int
+    history: int
+
+
+class NATOptions(TypedDict, total=False):
+    port_map: bool
+    reachability: str
+    autonat_service: bool
+    autonat_service_rate: int
+    autonat_service_peer_rate: int
+    autonat_v2: bool
+    hole_punch: HolePunchOptions
+
+
+class RelayClientOptions(TypedDict, total=False):
+    enabled: bool
+    relays: List[str]
+    from_peers: bool
+    when: str
+    number: int
+    boot_delay_ms: int
+    interval_ms: int
+    backoff_ms: int
+    retry_min_ms: int
+    retry_max_ms: int
+    linger_ms: int
+
+
+class RelayServiceOptions(TypedDict, total=False):
+    enabled: bool
+    when: str
+    max_reservations: int
+    max_reservations_per_ip: int
+    max_reservations_per_asn: int
+    max_circuits: int
+    reservation_ms: int
+    circuit_ms: int
+    circuit_bytes: int
+    buffer_bytes: int
+    allow: List[str]
+    deny: List[str]
+
+
+class RelayOptions(TypedDict, total=False):
+    client: RelayClientOptions
+    service: RelayServiceOptions
+
+
 class Options(TypedDict, total=False):
     """The whole document."""
 
@@ -303,6 +358,8 @@ class Options(TypedDict, total=False):
     events: EventsOptions
     stream: StreamOptions
     metrics: MetricsOptions
+    nat: NATOptions
+    relay: RelayOptions
 
 
 PathLike = Union[str, "os.PathLike[str]"]

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, Union
 
-from . import _abi
+from . import _abi, nat, relay
 from ._engine import Bell, Future, Pump, poll
 from ._library import Library
 from .errors import Error, Timeout, from_code
@@ -126,7 +126,21 @@ class PeerLeft:
 
 
 Event = Union[
-    PeerConnected, PeerDisconnected, PathChanged, PeerFound, PeerUnreachable, AddressesChanged, ListenFailed, PeerGraylisted, PeerPardoned
+    PeerConnected,
+    PeerDisconnected,
+    PathChanged,
+    PeerFound,
+    PeerUnreachable,
+    AddressesChanged,
+    ListenFailed,
+    PeerGraylisted,
+    PeerPardoned,
+    nat.ReachabilityChanged,
+    nat.AddressReachability,
+    nat.NATTypeChanged,
+    nat.HolePunch,
+    nat.PortMapping,
+    relay.ReservationChanged,
 ]
 EVENTS = (
     PeerConnected,
@@ -138,6 +152,8 @@ EVENTS = (
     ListenFailed,
     PeerGraylisted,
     PeerPardoned,
+    *nat.EVENTS,
+    *relay.EVENTS,
 )
 E = TypeVar("E", covariant=True)
 
@@ -169,7 +185,8 @@ def make(type_: int, status: int, object_: int, value: int, flags: int, text: by
         return PeerPardoned(PeerId(lines[0]), value)
     if type_ == _abi.EVENT_LISTEN_FAILED:
         return ListenFailed(Multiaddr(lines[0]), "\n".join(lines[1:]))
-    return None
+    event: Event | None = nat.make(type_, status, object_, value, lines) or relay.make(type_, status, object_, value, lines)
+    return event
 
 
 class EventHub:

@@ -29,9 +29,11 @@ from .config import (
     KeepOptions,
     LimitsOptions,
     MetricsOptions,
+    NATOptions,
     Options,
     PrivateNetwork,
     PubsubOptions,
+    RelayOptions,
     RendezvousOptions,
     StreamOptions,
     TopicScoreOptions,
@@ -45,10 +47,12 @@ from .errors import NodeClosed, NotFound, StateError
 from .events import CAPACITY, EventHub, Events
 from .events import Event as AnyEvent
 from .gater import Gater
+from .nat import NAT
 from .numbers import Metrics, Perf
 from .peer import Addresses, Multiaddr, PeerId, PeerInfo, address_lines, peer_info
 from .pubsub import BLOCK, Subscription, Topic, Validator
 from .pubsub_control import Pubsub
+from .relay import Relay
 from .request import RequestServer, RequestStream, ask, open_exchange
 from .stream import OpeningStream, Stream, serve_stream
 
@@ -139,6 +143,8 @@ class Node:
         events: EventsOptions | None = None,
         stream: StreamOptions | None = None,
         metrics: MetricsOptions | None = None,
+        nat: NATOptions | None = None,
+        relay: RelayOptions | None = None,
         config: Options | str | None = None,
     ) -> None:
         given = {
@@ -165,6 +171,8 @@ class Node:
             "events": events,
             "stream": stream,
             "metrics": metrics,
+            "nat": nat,
+            "relay": relay,
         }
         self._document = Document(config, given)
         self._core = Core()
@@ -174,6 +182,10 @@ class Node:
         """Who may be dialled, and who may connect."""
         self.discovery = Discovery(self._core)
         """How peers that know a name meet."""
+        self.nat = NAT(self._core)
+        """Reachability, and ways through NATs."""
+        self.relay = Relay(self._core)
+        """Relays in use, and the one that this node can be."""
 
     # Life.
 

@@ -25,6 +25,7 @@ from .errors import NodeClosed
 from .events import CAPACITY
 from .events import Event as AnyEvent
 from .events import Events as _Events
+from .nat import NAT as _NAT
 from .node import Node as _Node
 from .node import Protocols, Service
 from .numbers import Metrics, PerfResult, PerfServer
@@ -36,6 +37,8 @@ from .pubsub import Topic as _Topic
 from .pubsub_control import PathLike, PubsubInfo
 from .pubsub_control import Pubsub as _Pubsub
 from .pubsub_control import Trace as _Trace
+from .relay import Relay as _Relay
+from .relay import Reservation
 from .request import Request
 from .request import RequestStream as _RequestStream
 from .stream import _ITEM, MAX_LINE, MAX_MESSAGE
@@ -46,13 +49,29 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .config import TopicScoreOptions
+    from .nat import Wanted
     from .pubsub import Overflow
 
     Answer = Union[BytesLike, Iterable[BytesLike]]
     RequestHandler = Callable[[Request], Answer]
     R = TypeVar("R", bound=RequestHandler)
 
-__all__ = ["Connections", "Events", "Node", "Perf", "Pubsub", "RequestStream", "Stream", "Subscription", "Topic", "Trace", "resolve"]
+__all__ = [
+    "Connections",
+    "Events",
+    "NAT",
+    "Node",
+    "Perf",
+    "Pubsub",
+    "Relay",
+    "RequestStream",
+    "Reservation",
+    "Stream",
+    "Subscription",
+    "Topic",
+    "Trace",
+    "resolve",
+]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[["Stream"], Any])
@@ -379,6 +398,40 @@ class Connections:
         return self._here().run(self._connections.trim(left, timeout=timeout))
 
 
+class NAT:
+    """Reachability of a node; see :class:`libp2pgo.NAT`."""
+
+    def __init__(self, here: Callable[[], BlockingPump], nat: _NAT) -> None:
+        self._here = here
+        self._nat = nat
+
+    @property
+    def reachability(self) -> str:
+        return self._nat.reachability
+
+    def info(self) -> dict[str, Any]:
+        return self._nat.info()
+
+    def wait(self, what: Wanted = "reachable", *, timeout: float | None = 30.0) -> str:
+        return self._here().run(self._nat.wait(what, timeout=timeout))
+
+
+class Relay:
+    """Relays of a node; see :class:`libp2pgo.Relay`."""
+
+    def __init__(self, here: Callable[[], BlockingPump], relay: _Relay) -> None:
+        self._here = here
+        self._relay = relay
+        self.info = relay.info
+        self.allow = relay.allow
+        self.deny = relay.deny
+        self.forget = relay.forget
+
+    def reserve(self, addresses: Addresses, *, timeout: float | None = 30.0) -> Reservation:
+        """As :meth:`libp2pgo.Relay.reserve`; the reservation also works in a plain ``with``."""
+        return self._here().run(self._relay.reserve(addresses, timeout=timeout))
+
+
 class Node:
     """A node; see :class:`libp2pgo.Node`, whose options it takes. Start and end it with ``with``, or with start and close."""
 
@@ -390,6 +443,8 @@ class Node:
         self.gater = self._node.gater
         self.discovery = Discovery(self._node.discovery)
         self._blocking: BlockingPump | None = None
+        self.nat = NAT(self._here, self._node.nat)
+        self.relay = Relay(self._here, self._node.relay)
 
     def _here(self) -> BlockingPump:
         if self._blocking is None or not self._core.handle:

@@ -1,0 +1,198 @@
+package core
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// holePunchTries is how often upstream tries to make a hole before it gives up.
+const holePunchTries = 3
+
+// HolePunchAttempt is one step on the way from a relayed connection to a direct one.
+type HolePunchAttempt struct {
+	Peer       string   `json:"peer"`
+	Side       string   `json:"side"`    // "initiator": the one that was dialled through the relay; "receiver"
+	Outcome    string   `json:"outcome"` // "direct": a plain dial did it; "punched"; "failed": it goes on; "gave_up"
+	Attempt    int      `json:"attempt"` // 0: the plain dial, or no attempt was possible
+	Reason     string   `json:"reason"`
+	Addresses  []string `json:"addresses"` // of the peer, that were dialled
+	DurationMs float64  `json:"duration_ms"`
+	RTTMs      float64  `json:"rtt_ms"`
+	AtMs       int64    `json:"at_ms"` // Unix
+}
+
+// holePunches hears of each attempt, and remembers the last ones. It is the tracer and the address filter of upstream's service, which calls
+// it from its own goroutines.
+type holePunches struct {
+	max int
+
+	mu        sync.Mutex
+	node      *Node                    // guarded by mu; nil before the node runs
+	active    map[peer.ID]*activePunch // guarded by mu
+	history   []HolePunchAttempt       // guarded by mu; the oldest first
+	succeeded uint64                   // guarded by mu; peers to which it led
+	failed    uint64                   // guarded by mu
+}
+
+// activePunch is a peer that is being worked at.
+type activePunch struct {
+	initiator bool
+	attempt   int
+	addresses []string
+	rtt       time.Duration
+	at        time.Time
+}
+
+func newHolePunches(max int) *holePunches {
+	return &holePunches{max: max, active: map[peer.ID]*activePunch{}}
+}
+
+func (h *holePunches) attach(n *Node) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.node = n
+}
+
+// Trace is called by upstream.
+func (h *holePunches) Trace(e *holepunch.Event) {
+	defer recovered("hole punch")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id := e.Remote
+	h.forgetLocked()
+	active := h.active[id]
+	if active == nil {
+		active = &activePunch{initiator: h.initiatesLocked(id)}
+		h.active[id] = active
+	}
+	active.at = time.Now()
+	switch event := e.Evt.(type) {
+	case *holepunch.DirectDialEvt:
+		active.initiator = true // the other side waits
+		outcome := "failed"
+		if event.Success {
+			outcome = "direct"
+		}
+		h.tellLocked(id, active, outcome, event.Error, event.EllapsedTime)
+	case *holepunch.StartHolePunchEvt:
+		active.addresses, active.rtt = event.RemoteAddrs, event.RTT
+	case *holepunch.HolePunchAttemptEvt:
+		active.attempt++
+	case *holepunch.EndHolePunchEvt:
+		outcome := "punched"
+		if !event.Success {
+			if outcome = "failed"; active.initiator && active.attempt >= holePunchTries {
+				outcome = "gave_up"
+			}
+		}
+		h.tellLocked(id, active, outcome, event.Error, event.EllapsedTime)
+	case *holepunch.ProtocolErrorEvt:
+		h.tellLocked(id, active, "gave_up", event.Error, 0)
+	}
+}
+
+// initiatesLocked tells who coordinates the punch: the one that the other connected to through the relay.
+func (h *holePunches) initiatesLocked(id peer.ID) bool {
+	if h.node == nil {
+		return false
+	}
+	for _, c := range h.node.host.Network().ConnsToPeer(id) {
+		if isRelayed(c) {
+			return isInbound(c)
+		}
+	}
+	return false
+}
+
+// tellLocked remembers and tells the outcome of one attempt.
+func (h *holePunches) tellLocked(id peer.ID, active *activePunch, outcome, reason string, took time.Duration) {
+	side := "receiver"
+	if active.initiator {
+		side = "initiator"
+	}
+	attempt := HolePunchAttempt{
+		Peer: id.String(), Side: side, Outcome: outcome, Attempt: active.attempt, Reason: h.reasonLocked(reason), Addresses: active.addresses,
+		DurationMs: float64(took.Microseconds()) / 1000, RTTMs: float64(active.rtt.Microseconds()) / 1000, AtMs: time.Now().UnixMilli(),
+	}
+	if attempt.Addresses == nil {
+		attempt.Addresses = []string{}
+	}
+	switch outcome {
+	case "direct", "punched":
+		h.succeeded++
+		delete(h.active, id)
+	case "gave_up":
+		h.failed++
+		delete(h.active, id)
+	}
+	if len(h.history) >= h.max {
+		h.history = slices.Delete(h.history, 0, len(h.history)-h.max+1)
+	}
+	h.history = append(h.history, attempt)
+	if h.node != nil {
+		h.node.emit(Event{Type: HolePunched, Peer: id, State: outcome, HolePunch: &attempt})
+	}
+}
+
+// reasonLocked puts upstream's reason on one line, and adds what is known of the NAT.
+func (h *holePunches) reasonLocked(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	reason = oneLine(reason)
+	if h.node == nil {
+		return reason
+	}
+	_, _, _, nat := h.node.nat.reach.info()
+	var symmetric []string
+	if nat.UDP == "endpoint_dependent" {
+		symmetric = append(symmetric, "UDP")
+	}
+	if nat.TCP == "endpoint_dependent" {
+		symmetric = append(symmetric, "TCP")
+	}
+	if len(symmetric) > 0 {
+		reason += " (this node's NAT gives " + strings.Join(symmetric, " and ") + " another port for each peer, which cannot be punched)"
+	}
+	return reason
+}
+
+// forgetLocked drops what upstream never ended.
+func (h *holePunches) forgetLocked() {
+	for id, active := range h.active {
+		if time.Since(active.at) > 5*time.Minute {
+			delete(h.active, id)
+		}
+	}
+}
+
+// FilterLocal and FilterRemote are called by upstream: a relayed address is no place for a hole, but it may look public.
+func (h *holePunches) FilterLocal(_ peer.ID, addresses []ma.Multiaddr) []ma.Multiaddr {
+	return slices.DeleteFunc(slices.Clone(addresses), func(a ma.Multiaddr) bool { return !isDirect(a) })
+}
+
+func (h *holePunches) FilterRemote(id peer.ID, addresses []ma.Multiaddr) []ma.Multiaddr {
+	return h.FilterLocal(id, addresses)
+}
+
+func (h *holePunches) info(enabled bool) HolePunchInfo {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	history := slices.Clone(h.history)
+	if history == nil {
+		history = []HolePunchAttempt{}
+	}
+	return HolePunchInfo{enabled, h.succeeded, h.failed, history}
+}
+
+// HolePunches returns the attempts at a direct connection with a peer that are remembered, the oldest first.
+func (n *Node) HolePunches(id peer.ID) []HolePunchAttempt {
+	all := n.nat.punches.info(true).History
+	return slices.DeleteFunc(all, func(a HolePunchAttempt) bool { return a.Peer != id.String() })
+}
