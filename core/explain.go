@@ -45,7 +45,8 @@ type Explanation struct {
 	Known       PeerInfo           `json:"known"`
 	Self        ExplainedSelf      `json:"self"`
 	HolePunches []any              `json:"hole_punches"`
-	Protocol    string             `json:"protocol,omitempty"`
+	Protocol    string             `json:"protocol"` // that was asked for
+	Text        string             `json:"text"`     // all of it for people
 }
 
 // ExplainedAttempt is one address that was tried.
@@ -108,6 +109,7 @@ func (n *Node) Explain(ctx context.Context, addresses []string, o ExplainOptions
 	}
 	e.Verdict = n.verdict(ctx, id, e)
 	e.explain()
+	e.Text = e.text()
 	return e, nil
 }
 

@@ -26,7 +26,7 @@ func explained(t testing.TB, n *core.Node, verdict string, o core.ExplainOptions
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := e.Text()
+	text := e.Text
 	if e.Verdict != verdict {
 		t.Fatalf("verdict %q, not %q:\n%s", e.Verdict, verdict, text)
 	}

@@ -89,8 +89,8 @@ func (e *Explanation) explain() {
 	}
 }
 
-// Text is the explanation for people.
-func (e *Explanation) Text() string {
+// text is the explanation for people.
+func (e *Explanation) text() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("%s", e.Peer)

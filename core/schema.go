@@ -18,7 +18,7 @@ var optionKinds = []optionKind{{"node", "options of a node", func() any { return
 // optionKindOrder is the order of the schema and of the reference page.
 var optionKindOrder = []string{"node", "stream_serve", "stream_open", "request", "request_serve", "topic", "topic_score", "pubsub_trace", "subscription",
 	"dht_put", "dht_get", "dht_search", "dht_providers", "dht_set",
-	"metrics_serve", "perf_serve", "perf", "log_output",
+	"metrics_serve", "perf_serve", "perf", "log_output", "explain",
 	"address_resolve", "cid", "cid_text"}
 
 // registerOptions puts the options of a richer call into the schema; called from init. name is one of the schema's definitions

@@ -845,6 +845,14 @@ P2P_API int p2p_relay_deny(p2p_handle node, const char *subjects);
  * nothing changes. */
 P2P_API int p2p_relay_forget(p2p_handle node, const char *subjects);
 
+/* ---- Diagnosis ---------------------------------------------------------------------------------------------------------------- */
+
+/* p2p_peer_explain finds out why a peer can, or cannot, be reached, and writes, or completes with as text, what it found: each of its addresses, those
+ * given and those known, tried by itself, with outcome and time; a verdict; what this node has to do with it; advice. addresses as for
+ * p2p_peer_connect. options: format ("json", "text" for people; default "json"), attempt_ms (for one address, default 5000), protocol (that the peer should
+ * speak). That it cannot be reached is no error. Connections that it makes are closed again. docs/explain.md lists the verdicts. */
+P2P_API int p2p_peer_explain(p2p_handle node, const char *addresses, const char *options, char **text_out, const p2p_call *call);
+
 #ifdef __cplusplus
 }
 #endif

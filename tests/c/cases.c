@@ -60,6 +60,7 @@ static int call(const struct bad_input *c, p2p_handle config)
     if (IS("p2p_peer_release")) return p2p_peer_release(node, c->peer);
     if (IS("p2p_log_fd")) return p2p_log_fd(1, c->options);
     if (IS("p2p_log_file")) return p2p_log_file(c->path, c->options);
+    if (IS("p2p_peer_explain")) return p2p_peer_explain(node, c->addresses, c->options, &text, &patience);
     if (IS("p2p_metrics")) return p2p_metrics(node, c->format, &text);
     if (IS("p2p_metrics_serve")) return p2p_metrics_serve(node, c->address, c->options, &handle);
     if (IS("p2p_perf_serve")) return p2p_perf_serve(node, c->options, &handle);

@@ -34,6 +34,7 @@ static const p2p_call brief = {.size = sizeof brief, .timeout_ms = 1000};
     X(p2p_peer_ping, P2P_KIND_NODE, (h, NOBODY, &wide, &brief))                             \
     X(p2p_peer_keep, P2P_KIND_NODE, (h, NOWHERE))                                           \
     X(p2p_peer_release, P2P_KIND_NODE, (h, NOBODY))                                         \
+    X(p2p_peer_explain, P2P_KIND_NODE, (h, NOWHERE, NULL, &text, &brief))                   \
     X(p2p_metrics, P2P_KIND_NODE, (h, "json", &text))                                       \
     X(p2p_metrics_serve, P2P_KIND_NODE, (h, NULL, NULL, &out))                              \
     X(p2p_bandwidth_info, P2P_KIND_NODE, (h, &text))                                        \
@@ -268,6 +269,8 @@ TEST(null__in_place_of_texts_and_results_names_the_parameter)
     IS_NULL(p2p_peer_ping(node, NULL, &wide, &brief), "peer");
     IS_NULL(p2p_peer_keep(node, NULL), "addresses");
     IS_NULL(p2p_peer_release(node, NULL), "peer");
+    IS_NULL(p2p_peer_explain(node, NULL, NULL, &text, &brief), "addresses");
+    IS_NULL(p2p_peer_explain(node, NOWHERE, NULL, NULL, &brief), "text_out");
     IS_NULL(p2p_metrics(node, "json", NULL), "text_out");
     IS_NULL(p2p_metrics_serve(node, NULL, NULL, NULL), "service_out");
     IS_NULL(p2p_bandwidth_info(node, NULL), "json_out");

@@ -37,6 +37,7 @@ VALGRIND = {
     "node": ["node_new__completes_on_a_queue", "peer_connect__tells_both_sides", "node_close__closes_its_children_and_twice_is_good"],
     "stream": ["stream__carries_bytes_both_ways__tcp", "stream_watch__delivers_messages_one_by_one__tcp", "stream_queue__reads_and_writes_complete__tcp"],
     "request": ["request__is_answered__tcp", "request_stream__brings_every_part_in_order__tcp"],
+    "explain": ["explain__tells_who_can_be_reached__tcp"],
     "numbers": ["metrics__are_the_nodes_own", "metrics_serve__answers_over_http_and_gives_its_port_back"],
     "pubsub_control": ["publish_batch__sends_many_and_tells_of_each"],
     "pubsub": ["publish__reaches_everybody_and_oneself_with_all_facts__tcp"],

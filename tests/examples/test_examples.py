@@ -86,6 +86,29 @@ class Request(unittest.TestCase):
                         self.assertIn("count", errors)
 
 
+class Explain(unittest.TestCase):
+    """The C program; Python and Node.js have it as a command of their own."""
+
+    def test_tells_who_is_there_and_who_is_not(self):
+        with Program("python", "echo", "serve") as serving:
+            address = serving.address("/tcp/")
+            code, output, errors = run("c", "explain", address)
+            self.assertEqual((code, errors), (0, ""), output)
+            self.assertIn("[reachable]", output)
+            code, output, _ = run("c", "explain", "-p", "/nothing/1", address)
+            self.assertEqual(code, 1)
+            self.assertIn("[protocol_missing]", output)
+        code, output, _ = run("c", "explain", address)
+        self.assertEqual(code, 1)
+        self.assertIn("[nobody_listens]", output)
+        self.assertIn("Advice:", output)
+
+    def test_wrong_usage_is_told(self):
+        code, _, errors = run("c", "explain")
+        self.assertEqual(code, 2)
+        self.assertIn("usage:", errors)
+
+
 class Chat(unittest.TestCase):
     def heard(self, speaker, hearer, words):
         """A line of ``speaker`` reaches ``hearer``. Pubsub keeps nothing for who comes late, so a line is said again until it is heard."""

@@ -25,6 +25,8 @@ const usage = `usage: libp2pgo <command> [--json]
   key show <key file>   what is public of a private key that libp2p, Kubo or openssl wrote
   key convert <key file> <new file>
                         write a private key once more, in another --format
+  explain <address>...  why a peer can, or cannot, be reached; exit code 1 if nothing leads to it
+                        --protocol <name>, --private-network <swarm.key file>
   ping <address>        measure round trips to a node
                         --count <n>
 `
@@ -40,6 +42,8 @@ function parse() {
         type: { type: 'string', default: 'ed25519' },
         format: { type: 'string', default: 'protobuf' },
         count: { type: 'string', default: '4' },
+        protocol: { type: 'string' },
+        'private-network': { type: 'string' },
       },
       allowPositionals: true,
     })
@@ -80,6 +84,17 @@ async function ping(address: string, count: number): Promise<void> {
   }
 }
 
+async function explain(addresses: string[]): Promise<void> {
+  const node = await createNode({ listen: [], private_network: values['private-network'] })
+  try {
+    const found = await node.explain(addresses, { protocol: values.protocol, timeout: Number.POSITIVE_INFINITY })
+    print(found.text.trimEnd(), found)
+    if (!['self', 'connected', 'reachable', 'relay_only'].includes(found.verdict)) process.exitCode = 1
+  } finally {
+    await node.close()
+  }
+}
+
 async function writeKey(key: Buffer, path: string): Promise<void> {
   const { writeFile } = await import('node:fs/promises')
   // 'wx': a key that exists is never overwritten.
@@ -114,7 +129,10 @@ async function main(): Promise<void> {
   else if (command === 'key' && verb === 'show') await showKey(argument(2, 'key file'))
   else if (command === 'key' && verb === 'convert')
     await writeKey(await readKey(argument(2, 'key file')), argument(3, 'new file'))
-  else if (command === 'ping') await ping(argument(1, 'address'), Number(values.count))
+  else if (command === 'explain') {
+    argument(1, 'address')
+    await explain(positionals.slice(1))
+  } else if (command === 'ping') await ping(argument(1, 'address'), Number(values.count))
   else throw new UsageError(`unknown command: ${positionals.join(' ')}`)
 }
 

@@ -178,6 +178,8 @@ export const signatures = {
   p2p_node_watermarks: ['i32', 'u64', 'i32', 'i32', 'i32'],
 
   p2p_limits_info: ['i32', 'u64', 'out'],
+
+  p2p_peer_explain: ['i32', 'u64', 'text', 'text', 'out', 'bytes'],
 } as const satisfies Record<string, readonly Type[]>
 
 /** Functions of libc: two that read memory which the library made, and one for signals.ts. */

@@ -97,6 +97,7 @@ export {
   verify,
 } from './keys.js'
 export { buildInfo, configSchema, crashFile, runtimeInfo, tuneRuntime, version } from './library.js'
+export type { ExplainedAttempt, ExplainOptions, Explanation } from './explain.js'
 export {
   type LogLevel,
   type LogOutputOptions,

@@ -6,6 +6,7 @@ import { Discovery } from './discovery.js'
 import { Connections } from './connections.js'
 import { ClosedError } from './errors.js'
 import { EventFlow, type NodeEvent, type NodeEvents, nodeEventOf } from './events.js'
+import { type ExplainOptions, type Explanation, explain } from './explain.js'
 import type { Native } from './ffi.js'
 import { Gater } from './gater.js'
 import { check, type Handle, listOf, optionsOf, takeHandle, takeLines, takeText, textOf } from './memory.js'
@@ -193,6 +194,11 @@ export class Node extends EventEmitter<NodeEvents> {
       (lib, request) => lib.p2p_peer_ping(this.#handle, id, null, request),
       (event) => event.value / 1e6,
     )
+  }
+
+  /** Finds out why a peer can, or cannot, be reached: each address tried by itself, a verdict, and advice. */
+  explain(addresses: Text | readonly Text[], options?: ExplainOptions): Promise<Explanation> {
+    return explain(this.#queue, this.#handle, addresses, options)
   }
 
   /** Connects to a peer, and again whenever it is lost, until `release`. */

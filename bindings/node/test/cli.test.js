@@ -76,3 +76,15 @@ test('an address that is none is an error', async () => {
   assert.equal(code, 1)
   assert.match(stderr, /^libp2pgo: .*nowhere/)
 })
+
+test('explain says why a peer cannot be reached, and that it can', async (t) => {
+  const node = await startNode(t)
+  const good = await run('explain', node.addresses[0])
+  assert.equal(good.code, 0, good.stderr)
+  assert.match(good.stdout, /\[reachable\]/)
+  const nobody = node.addresses[0].replace(/tcp\/\d+/, 'tcp/1')
+  const bad = await run('explain', '--json', nobody)
+  assert.equal(bad.code, 1)
+  assert.equal(JSON.parse(bad.stdout).verdict, 'nobody_listens')
+  assert.equal((await run('explain')).code, 2)
+})

@@ -18,6 +18,7 @@ const beside = {
   stream_open: ['signal', 'timeout'],
   request: ['signal', 'timeout'],
   perf: ['signal', 'timeout'],
+  explain: ['signal', 'timeout'],
   address_resolve: ['signal', 'timeout'],
   rendezvous_register: ['signal', 'timeout'],
   rendezvous_discover: ['signal', 'timeout'],
@@ -25,7 +26,7 @@ const beside = {
   discovery_find: ['signal'],
   discovery_join: ['signal'],
 }
-const ours = { 'topic.validate': 'never', 'node.limits.exact': 'never', 'cid.version': '0 | 1', 'cid_text.version': '0 | 1' }
+const ours = { 'topic.validate': 'never', 'explain.format': 'never', 'node.limits.exact': 'never', 'cid.version': '0 | 1', 'cid_text.version': '0 | 1' }
 
 const types = {
   node: ['options', 'NodeOptions'],
@@ -40,6 +41,7 @@ const types = {
   metrics_serve: ['numbers', 'MetricsServeOptions'],
   perf_serve: ['numbers', 'PerfServeOptions'],
   perf: ['numbers', 'PerfOptions'],
+  explain: ['explain', 'ExplainOptions'],
   log_output: ['log', 'LogOutputOptions'],
   announce: ['options', 'AddressRules'],
   gate_ask: ['gater', 'AskOptions'],

@@ -97,6 +97,7 @@ _WHERE = {
     "gater": ("GateRequest", "Gatekeeper", "Gater"),
     "keys": ("NetworkKey", "PeerId", "PrivateKey", "PublicKey"),
     "nat": ("NAT", "AddressReachability", "HolePunch", "NATTypeChanged", "PortMapping", "ReachabilityChanged"),
+    "explain": ("ExplainedAttempt", "Explanation"),
     "node": ("Node", "Service"),
     "numbers": ("Bandwidth", "BandwidthInfo", "Metrics", "MetricsServer", "Perf", "PerfResult", "PerfServer"),
     "peer": ("Connection", "PeerInfo"),
@@ -116,6 +117,7 @@ _MODULES = (
     "envelope",
     "errors",
     "events",
+    "explain",
     "gater",
     "keys",
     "log",
@@ -141,6 +143,7 @@ if TYPE_CHECKING:
         envelope,
         errors,
         events,
+        explain,
         gater,
         keys,
         log,
@@ -229,6 +232,7 @@ if TYPE_CHECKING:
         PeerUnreachable,
         TopicEvents,
     )
+    from .explain import ExplainedAttempt, Explanation
     from .gater import Gatekeeper, Gater, GateRequest
     from .keys import NetworkKey, PeerId, PrivateKey, PublicKey
     from .nat import NAT, AddressReachability, HolePunch, NATTypeChanged, PortMapping, ReachabilityChanged
@@ -266,6 +270,8 @@ __all__ = [
     "Error",
     "Event",
     "Events",
+    "ExplainedAttempt",
+    "Explanation",
     "ForkedProcessError",
     "FoundPeer",
     "GateRequest",
@@ -357,6 +363,7 @@ __all__ = [
     "envelope",
     "errors",
     "events",
+    "explain",
     "gater",
     "keys",
     "log",

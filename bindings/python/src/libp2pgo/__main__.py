@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import json
 import os
 import platform
@@ -75,6 +76,17 @@ def _ping(args: argparse.Namespace) -> dict[str, Any]:
     return asyncio.run(ping())
 
 
+def _explain(args: argparse.Namespace) -> dict[str, Any]:
+    async def explain() -> libp2pgo.Explanation:
+        async with libp2pgo.Node(listen=[], private_network=args.private_network) as node:
+            return await node.explain(args.address, protocol=args.protocol, attempt=args.attempt, timeout=None)
+
+    found = asyncio.run(explain())
+    args.status = OK if found.reachable else FAILED
+    args.text = str(found)
+    return dataclasses.asdict(found)
+
+
 def _doctor(args: argparse.Namespace) -> dict[str, Any]:
     lib = library()
     return {
@@ -134,6 +146,11 @@ def _parser() -> argparse.ArgumentParser:
     ping.add_argument("address")
     ping.add_argument("--count", type=int, default=3)
     ping.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
+    explain = command("explain", _explain, "find out why a peer can, or cannot, be reached")
+    explain.add_argument("address", nargs="+", help="of one peer, ending in /p2p/<peer id>")
+    explain.add_argument("--protocol", metavar="NAME", help="one that the peer should speak")
+    explain.add_argument("--attempt", type=float, default=5.0, metavar="SECONDS", help="for one address")
+    explain.add_argument("--private-network", metavar="FILE", help="the swarm.key of the peer's private network")
     command("doctor", _doctor, "print what this installation is made of")
     return parser
 
@@ -152,10 +169,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     if args.json:
         print(json.dumps(result))
+    elif "text" in args:
+        print(args.text, end="")
     else:
         for name, value in result.items():
             print(f"{name}: {value if isinstance(value, str) else json.dumps(value, indent=2 if isinstance(value, dict) else None)}")
-    return OK
+    status: int = getattr(args, "status", OK)
+    return status
 
 
 if __name__ == "__main__":

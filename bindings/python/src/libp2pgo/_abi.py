@@ -316,5 +316,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "p2p_node_watermarks": (c_int, (_handle, c_int32, c_int32, c_int32)),
     # Limits
     "p2p_limits_info": (c_int, (_handle, _text_out)),
+    # Diagnosis
+    "p2p_peer_explain": (c_int, (_handle, _text, _text, _text_out, _call)),
 }
 """Every function of the header: name to (result, parameters)."""

@@ -46,6 +46,7 @@ from .discovery import Discovery
 from .errors import NodeClosed, NotFound, StateError
 from .events import CAPACITY, EventHub, Events
 from .events import Event as AnyEvent
+from .explain import Explanation, explain
 from .gater import Gater
 from .nat import NAT
 from .numbers import Metrics, Perf
@@ -307,6 +308,20 @@ class Node:
         peer = await self._resolve(peer, timeout)
         result = await core.here().call(core.lib.p2p_peer_ping, core.open(), encode(peer), None, timeout=timeout)
         return result[2] / 1e9
+
+    async def explain(
+        self, addresses: Addresses, *, protocol: str | None = None, attempt: float = 5.0, timeout: float | None = 30.0
+    ) -> Explanation:
+        """Find out why a peer can, or cannot, be reached: each address tried by itself, a verdict, and advice.
+
+        Args:
+            addresses: as for :meth:`connect`; those that are known of the peer are tried too.
+            protocol: one that the peer should speak.
+            attempt: seconds for one address.
+
+        That it cannot be reached raises nothing; ParseError for a malformed address.
+        """
+        return await explain(self._core, addresses, protocol, attempt, timeout)
 
     def keep(self, addresses: Addresses) -> None:
         """Connect to a peer, and again whenever it is lost, until :meth:`release`."""

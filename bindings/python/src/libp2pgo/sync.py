@@ -25,6 +25,7 @@ from .errors import NodeClosed
 from .events import CAPACITY
 from .events import Event as AnyEvent
 from .events import Events as _Events
+from .explain import Explanation
 from .nat import NAT as _NAT
 from .node import Node as _Node
 from .node import Protocols, Service
@@ -523,6 +524,11 @@ class Node:
 
     def ping(self, peer: str, *, timeout: float | None = 30.0) -> float:
         return self._here().run(self._node.ping(peer, timeout=timeout))
+
+    def explain(
+        self, addresses: Addresses, *, protocol: str | None = None, attempt: float = 5.0, timeout: float | None = 30.0
+    ) -> Explanation:
+        return self._here().run(self._node.explain(addresses, protocol=protocol, attempt=attempt, timeout=timeout))
 
     def keep(self, addresses: Addresses) -> None:
         self._node.keep(addresses)
