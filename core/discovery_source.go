@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -77,8 +76,6 @@ func (n *Node) points(list []string) ([]discoverySource, error) {
 func errNoSource() error {
 	return Errorf(ErrState, "no source of discovery is on: dht.mode, rendezvous.points and mdns.enabled switch them")
 }
-
-func asRendezvousError(err error, target **RendezvousError) bool { return errors.As(err, target) }
 
 // pauses grow from one failure to the next.
 type pauses struct{ min, max time.Duration }

@@ -285,7 +285,7 @@ func (m *Meeting) joined(id peer.ID, ownWord bool) {
 	if ownWord {
 		p.attested = true // so that it is dialled again when it is lost
 	}
-	if p.member || !p.attested {
+	if p.member || !p.attested || p.greets && !ownWord {
 		return
 	}
 	p.member, p.failures, p.next = true, 0, time.Time{}

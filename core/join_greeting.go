@@ -50,14 +50,14 @@ func (m *Meeting) greeting(kind byte, from, to peer.ID) []byte {
 	return h.Sum([]byte{kind})
 }
 
-// meetings are the meetings of a node, and the greeting that they share, which is served while there are any.
+// meetings are the meetings of a node, and the greeting that they share. Once there was one the greeting is served to the end: a peer that has left
+// a topic has to say so, or it would pass for one that does not greet.
 type meetings struct {
 	node *Node
 
 	mu      sync.Mutex
-	all     []*Meeting         // guarded by mu
-	stop    context.CancelFunc // guarded by mu; ends listening for peers that become known
-	service *Service           // guarded by mu
+	all     []*Meeting // guarded by mu
+	started bool       // guarded by mu
 }
 
 func (l *meetings) list() []*Meeting {
@@ -72,7 +72,7 @@ func (l *meetings) add(m *Meeting) error {
 	if slices.ContainsFunc(l.all, func(other *Meeting) bool { return other.topic == m.topic }) {
 		return Errorf(ErrExists, "topic %s is joined already", quoteShort(m.topic))
 	}
-	if len(l.all) == 0 {
+	if !l.started {
 		if err := l.startLocked(); err != nil {
 			return err
 		}
@@ -83,18 +83,10 @@ func (l *meetings) add(m *Meeting) error {
 
 func (l *meetings) remove(m *Meeting) {
 	l.mu.Lock()
-	i := slices.Index(l.all, m)
-	if i >= 0 {
+	defer l.mu.Unlock()
+	if i := slices.Index(l.all, m); i >= 0 {
 		l.all = slices.Delete(l.all, i, i+1)
 	}
-	stop, service := l.stop, l.service
-	last := i >= 0 && len(l.all) == 0
-	if last {
-		l.stop, l.service = nil, nil
-		stop()
-		service.Close()
-	}
-	l.mu.Unlock()
 }
 
 func (l *meetings) startLocked() error {
@@ -110,8 +102,7 @@ func (l *meetings) startLocked() error {
 		sub.Close()
 		return err
 	}
-	ctx, stop := context.WithCancel(n.ctx)
-	context.AfterFunc(ctx, func() { sub.Close() })
+	context.AfterFunc(n.ctx, func() { sub.Close() })
 	if !n.spawn("meeting peers", func() {
 		for e := range sub.Out() {
 			switch e := e.(type) {
@@ -124,11 +115,10 @@ func (l *meetings) startLocked() error {
 			}
 		}
 	}) {
-		stop()
 		service.Close()
 		return Errorf(ErrClosed, "the node is closed")
 	}
-	l.stop, l.service = stop, service
+	l.started = true
 	return nil
 }
 

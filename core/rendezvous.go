@@ -3,6 +3,8 @@ package core
 import (
 	"context"
 	"encoding/hex"
+	"errors"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -15,6 +17,7 @@ type rendezvousPoint struct {
 	node      *Node
 	id        peer.ID
 	addresses []ma.Multiaddr // none: known by other means
+	form      atomic.Int32   // recordForm that the point reads
 }
 
 // RegisterOptions are the options of Register.
@@ -77,7 +80,7 @@ func (n *Node) point(addresses []string) (*rendezvousPoint, error) {
 	if id == n.ID() {
 		return nil, Errorf(ErrInvalid, "%s is this node itself", id)
 	}
-	return &rendezvousPoint{n, id, parsed}, nil
+	return &rendezvousPoint{node: n, id: id, addresses: parsed}, nil
 }
 
 // Register tells a rendezvous point that this node is of namespace, waits for its consent, and renews that until Close of what it returns, which
@@ -138,12 +141,15 @@ func (p *rendezvousPoint) kind() string { return "rendezvous" }
 
 // advertise registers, once.
 func (p *rendezvousPoint) advertise(ctx context.Context, topic string, ttl time.Duration) (time.Duration, error) {
-	record, err := p.node.ownPeerRecord()
-	if err != nil {
-		return 0, err
+	answer, err := p.register(ctx, topic, ttl, recordForm(p.form.Load()))
+	if p.cannotRead(err) {
+		form := recordForm(p.form.Load()).other()
+		second, failed := p.register(ctx, topic, ttl, form)
+		if failed == nil || !p.cannotRead(failed) { // then it was the form
+			answer, err = second, failed
+			p.form.Store(int32(form))
+		}
 	}
-	request := &rendezvousMessage{kind: rendezvousRegister, namespace: topic, record: record, ttl: seconds(ttl.Milliseconds())}
-	answer, err := p.ask(ctx, request, rendezvousRegisterResponse)
 	if err != nil {
 		return 0, err
 	}
@@ -152,6 +158,26 @@ func (p *rendezvousPoint) advertise(ctx context.Context, topic string, ttl time.
 		granted = ttl
 	}
 	return granted, nil
+}
+
+func (p *rendezvousPoint) register(ctx context.Context, topic string, ttl time.Duration, form recordForm) (*rendezvousMessage, error) {
+	request := &rendezvousMessage{kind: rendezvousRegister, namespace: topic, ttl: seconds(ttl.Milliseconds())}
+	var err error
+	if request.record, err = p.node.ownPeerRecord(form); err != nil {
+		return nil, err
+	}
+	if form == recordStandard {
+		if request.second, err = p.node.ownPeerRecord(form.other()); err != nil {
+			return nil, err
+		}
+	}
+	return p.ask(ctx, request, rendezvousRegisterResponse)
+}
+
+// cannotRead tells whether the point may have stumbled over the form of the record: rust-libp2p then hangs up.
+func (p *rendezvousPoint) cannotRead(err error) bool {
+	var refusal *RendezvousError
+	return errors.As(err, &refusal) && refusal.Status == rendezvousInvalidRecord || errors.Is(err, ErrReset)
 }
 
 // withdrawLimit is how long the end of a registration may take.
@@ -170,7 +196,7 @@ func (p *rendezvousPoint) find(ctx context.Context, topic string, cookie []byte,
 	for {
 		answer, err := p.discover(ctx, topic, 0, cookie)
 		var refusal *RendezvousError
-		if asRendezvousError(err, &refusal) && refusal.Status == rendezvousInvalidCookie && len(cookie) > 0 {
+		if errors.As(err, &refusal) && refusal.Status == rendezvousInvalidCookie && len(cookie) > 0 {
 			cookie = nil // the point has restarted
 			continue
 		}
@@ -192,14 +218,14 @@ func (p *rendezvousPoint) discover(ctx context.Context, namespace string, limit 
 	if limit == 0 {
 		limit = rendezvousMaxResults
 	}
-	request := &rendezvousMessage{kind: rendezvousDiscover, namespace: namespace, limit: uint64(limit), cookie: cookie}
+	request := &rendezvousMessage{kind: rendezvousDiscover, namespace: namespace, limit: uint64(limit), cookie: cookie, either: true}
 	m, err := p.ask(ctx, request, rendezvousDiscoverResponse)
 	if err != nil {
 		return nil, err
 	}
 	answer := &RendezvousAnswer{Registrations: []RendezvousPeer{}, Cookie: hex.EncodeToString(m.cookie)}
 	for _, e := range m.registrations {
-		info, err := verifyPeerRecord(e.record)
+		info, _, err := verifyPeerRecord(e.record)
 		if err != nil || namespace != "" && e.namespace != namespace || !utf8.ValidString(e.namespace) {
 			answer.Refused++
 			logger.Debug("rendezvous record", "point", p.id, "err", err)

@@ -1,19 +1,21 @@
 package core
 
 import (
+	"bytes"
 	"io"
+	"strings"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	signing "github.com/libp2p/go-libp2p/core/record"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 )
 
 // rendezvousServer is a rendezvous point.
 type rendezvousServer struct {
+	node    *Node
 	cfg     RendezvousConfig
 	store   *rendezvousStore
 	service *Service
@@ -24,13 +26,16 @@ type rendezvousServer struct {
 // rendezvousIdle is how long a peer may keep a stream open between two requests.
 const rendezvousIdle = 30 * time.Second
 
+// rendezvousIdentify is how long an answer waits to learn what program asks.
+const rendezvousIdentify = 2 * time.Second
+
 // startRendezvous serves the rendezvous protocol, if the config says so.
 func (n *Node) startRendezvous() error {
 	if !n.cfg.Rendezvous.Server {
 		return nil
 	}
 	c := n.cfg.Rendezvous
-	r := &rendezvousServer{cfg: c, store: newRendezvousStore(c.MaxRegistrations, c.MaxPerPeer)}
+	r := &rendezvousServer{node: n, cfg: c, store: newRendezvousStore(c.MaxRegistrations, c.MaxPerPeer)}
 	r.service = &Service{node: n, protocols: []string{rendezvousProtocol}}
 	err := r.service.start(func(s network.Stream, open int64, ended func()) {
 		defer ended()
@@ -57,7 +62,6 @@ func (n *Node) startRendezvous() error {
 // serve answers the requests of one stream until the peer closes it.
 func (r *rendezvousServer) serve(s network.Stream) error {
 	var frames frameReader
-	from := s.Conn().RemotePeer()
 	for {
 		if err := s.SetDeadline(time.Now().Add(rendezvousIdle)); err != nil {
 			return err
@@ -73,7 +77,7 @@ func (r *rendezvousServer) serve(s network.Stream) error {
 		if err != nil {
 			return err
 		}
-		answer := r.answer(from, m)
+		answer := r.answer(s, m)
 		if answer == nil {
 			continue // unregistering has no answer
 		}
@@ -88,7 +92,8 @@ func (r *rendezvousServer) serve(s network.Stream) error {
 	}
 }
 
-func (r *rendezvousServer) answer(from peer.ID, m *rendezvousMessage) *rendezvousMessage {
+func (r *rendezvousServer) answer(s network.Stream, m *rendezvousMessage) *rendezvousMessage {
+	from := s.Conn().RemotePeer()
 	switch m.kind {
 	case rendezvousRegister:
 		a := &rendezvousMessage{kind: rendezvousRegisterResponse}
@@ -108,7 +113,11 @@ func (r *rendezvousServer) answer(from peer.ID, m *rendezvousMessage) *rendezvou
 			limit = min(limit, m.limit)
 		}
 		var ok bool
-		if a.registrations, a.cookie, ok = r.store.discover(m.namespace, m.cookie, int(limit), rendezvousMaxResponse/2); !ok {
+		want := wantEither
+		if !m.either {
+			want = wanted(r.formFor(s))
+		}
+		if a.registrations, a.cookie, ok = r.store.discover(m.namespace, m.cookie, int(limit), rendezvousMaxResponse/2, want); !ok {
 			a.status, a.words = rendezvousInvalidCookie, "not of this namespace, or from before a restart"
 		}
 		return a
@@ -124,7 +133,7 @@ func (r *rendezvousServer) register(from peer.ID, m *rendezvousMessage) (ttl, st
 		return 0, rendezvousInvalidNamespace, "too long"
 	case !utf8.ValidString(m.namespace):
 		return 0, rendezvousInvalidNamespace, "not UTF-8"
-	case len(m.record) > rendezvousMaxRecord:
+	case len(m.record) > rendezvousMaxRecord || len(m.second) > rendezvousMaxRecord:
 		return 0, rendezvousInvalidRecord, "too long"
 	}
 	least, most := seconds(r.cfg.TTLMinMs), seconds(r.cfg.TTLMaxMs)
@@ -135,56 +144,52 @@ func (r *rendezvousServer) register(from peer.ID, m *rendezvousMessage) (ttl, st
 	if ttl < least || ttl > most {
 		return 0, rendezvousInvalidTTL, ""
 	}
-	info, err := verifyPeerRecord(m.record)
-	switch {
-	case err != nil:
-		return 0, rendezvousInvalidRecord, err.Error()
-	case info.ID != from:
-		return 0, rendezvousNotAuthorized, "the record is of another peer"
-	case len(info.Addrs) == 0:
-		return 0, rendezvousInvalidRecord, "without an address"
+	var records [2][]byte
+	for i, record := range [][]byte{m.record, m.second} {
+		if i == 1 && record == nil {
+			continue
+		}
+		info, form, err := verifyPeerRecord(record)
+		switch {
+		case err != nil:
+			return 0, rendezvousInvalidRecord, err.Error()
+		case info.ID != from:
+			return 0, rendezvousNotAuthorized, "the record is of another peer"
+		case len(info.Addrs) == 0:
+			return 0, rendezvousInvalidRecord, "without an address"
+		}
+		records[form] = bytes.Clone(record)
 	}
-	status, words = r.store.register(rendezvousKey{from, m.namespace}, append([]byte(nil), m.record...), time.Duration(ttl)*time.Second)
+	status, words = r.store.register(rendezvousKey{from, m.namespace}, records, time.Duration(ttl)*time.Second)
 	return ttl, status, words
+}
+
+// formFor returns which form of records an asker reads.
+func (r *rendezvousServer) formFor(s network.Stream) recordForm {
+	from := s.Conn().RemotePeer()
+	if r.store.registersDraft(from) || strings.HasPrefix(r.agent(s), "rust-libp2p") {
+		return recordDraft
+	}
+	return recordStandard
+}
+
+// agent returns what the peer says its program is, which may be on its way still.
+func (r *rendezvousServer) agent(s network.Stream) string {
+	if h, ok := r.node.host.(interface{ IDService() identify.IDService }); ok {
+		select {
+		case <-h.IDService().IdentifyWait(s.Conn()):
+		case <-time.After(rendezvousIdentify):
+		}
+	}
+	name, err := r.node.host.Peerstore().Get(s.Conn().RemotePeer(), "AgentVersion")
+	if text, ok := name.(string); err == nil && ok {
+		return text
+	}
+	return ""
 }
 
 // seconds rounds up.
 func seconds(ms int64) uint64 { return uint64((ms + 999) / 1000) }
-
-// verifyPeerRecord reads a signed peer record, and fails unless it is signed by the peer that it is about.
-func verifyPeerRecord(envelope []byte) (info peer.AddrInfo, err error) {
-	defer Recovered("peer record", &err)
-	signed, content, err := signing.ConsumeEnvelope(envelope, peer.PeerRecordEnvelopeDomain)
-	if err != nil {
-		return info, Errorf(ErrRejected, "signed peer record: %s", err)
-	}
-	r, ok := content.(*peer.PeerRecord)
-	if !ok || !r.PeerID.MatchesPublicKey(signed.PublicKey) {
-		return info, Errorf(ErrRejected, "signed peer record: not signed by its peer")
-	}
-	return peer.AddrInfo{ID: r.PeerID, Addrs: r.Addrs}, nil
-}
-
-// ownPeerRecord signs a record of the node's present addresses.
-func (n *Node) ownPeerRecord() ([]byte, error) {
-	key := n.host.Peerstore().PrivKey(n.ID())
-	if key == nil {
-		return nil, Errorf(ErrInternal, "the peerstore has no private key")
-	}
-	addresses := n.host.Addrs()
-	if len(addresses) == 0 {
-		return nil, Errorf(ErrState, "the node has no address to tell")
-	}
-	return signPeerRecord(key, peer.AddrInfo{ID: n.ID(), Addrs: addresses})
-}
-
-func signPeerRecord(key crypto.PrivKey, info peer.AddrInfo) ([]byte, error) {
-	envelope, err := signing.Seal(peer.PeerRecordFromAddrInfo(info), key)
-	if err != nil {
-		return nil, Errorf(ErrInternal, "sign a peer record: %s", err)
-	}
-	return envelope.Marshal()
-}
 
 // RendezvousInfo is the part of NodeInfo about the rendezvous point that the node is.
 type RendezvousInfo struct {

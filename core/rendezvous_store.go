@@ -22,7 +22,7 @@ type rendezvousStore struct {
 	mu       sync.Mutex
 	last     uint64                              // guarded by mu; number of the latest registration
 	entries  map[rendezvousKey]*rendezvousStored // guarded by mu
-	perPeer  map[peer.ID]int                     // guarded by mu
+	perPeer  map[peer.ID]peerCount               // guarded by mu
 	perName  map[string]*list.List               // guarded by mu; of *rendezvousStored, in order
 	all      *list.List                          // guarded by mu; in order
 	expiring rendezvousHeap                      // guarded by mu
@@ -36,7 +36,7 @@ type rendezvousKey struct {
 
 type rendezvousStored struct {
 	key           rendezvousKey
-	record        []byte
+	records       [2][]byte // by recordForm; one may be nil
 	expires       time.Time
 	number        uint64
 	inName, inAll *list.Element
@@ -44,14 +44,14 @@ type rendezvousStored struct {
 }
 
 func newRendezvousStore(maxAll, maxPeer int) *rendezvousStore {
-	s := &rendezvousStore{maxAll: maxAll, maxPeer: maxPeer, entries: map[rendezvousKey]*rendezvousStored{}, perPeer: map[peer.ID]int{},
+	s := &rendezvousStore{maxAll: maxAll, maxPeer: maxPeer, entries: map[rendezvousKey]*rendezvousStored{}, perPeer: map[peer.ID]peerCount{},
 		perName: map[string]*list.List{}, all: list.New(), now: time.Now}
 	rand.Read(s.instance[:])
 	return s
 }
 
-// register adds or renews a registration. It returns a status and words.
-func (s *rendezvousStore) register(key rendezvousKey, record []byte, ttl time.Duration) (status uint64, words string) {
+// register adds or renews a registration, with its record in one form or both. It returns a status and words.
+func (s *rendezvousStore) register(key rendezvousKey, records [2][]byte, ttl time.Duration) (status uint64, words string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pruneLocked()
@@ -59,13 +59,13 @@ func (s *rendezvousStore) register(key rendezvousKey, record []byte, ttl time.Du
 		s.removeLocked(old)
 	}
 	switch {
-	case s.perPeer[key.peer] >= s.maxPeer:
+	case s.perPeer[key.peer].all >= s.maxPeer:
 		return rendezvousUnavailable, "too many registrations of this peer"
 	case len(s.entries) >= s.maxAll:
 		return rendezvousUnavailable, "the point is full"
 	}
 	s.last++
-	e := &rendezvousStored{key: key, record: record, expires: s.now().Add(ttl), number: s.last}
+	e := &rendezvousStored{key: key, records: records, expires: s.now().Add(ttl), number: s.last}
 	named := s.perName[key.namespace]
 	if named == nil {
 		named = list.New()
@@ -73,7 +73,7 @@ func (s *rendezvousStore) register(key rendezvousKey, record []byte, ttl time.Du
 	}
 	e.inName, e.inAll = named.PushBack(e), s.all.PushBack(e)
 	s.entries[key] = e
-	s.perPeer[key.peer]++
+	s.countLocked(e, 1)
 	heap.Push(&s.expiring, e)
 	return rendezvousOK, ""
 }
@@ -86,9 +86,45 @@ func (s *rendezvousStore) unregister(key rendezvousKey) {
 	}
 }
 
+// registersDraft tells whether the peer has a registration with a record in the draft's form alone.
+func (s *rendezvousStore) registersDraft(id peer.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.perPeer[id].draft > 0
+}
+
+// peerCount counts a peer's registrations, and those of them with a record in the draft's form alone.
+type peerCount struct{ all, draft int }
+
+func (s *rendezvousStore) countLocked(e *rendezvousStored, by int) {
+	c := s.perPeer[e.key.peer]
+	c.all += by
+	if e.records[recordStandard] == nil {
+		c.draft += by
+	}
+	if s.perPeer[e.key.peer] = c; c.all == 0 {
+		delete(s.perPeer, e.key.peer)
+	}
+}
+
+// wanted is the form of records that an asker reads; registrations without it are passed over.
+type wanted int
+
+const wantEither wanted = -1
+
+func (w wanted) of(records [2][]byte) []byte {
+	if w != wantEither {
+		return records[w]
+	}
+	if records[recordStandard] != nil {
+		return records[recordStandard]
+	}
+	return records[recordDraft]
+}
+
 // discover returns what came after the cookie's place, the oldest first, at most limit registrations and about maxBytes bytes, and the cookie
 // for the rest. It reports false for a cookie that is not of this name and store.
-func (s *rendezvousStore) discover(namespace string, cookie []byte, limit, maxBytes int) (found []rendezvousEntry, next []byte, ok bool) {
+func (s *rendezvousStore) discover(namespace string, cookie []byte, limit, maxBytes int, want wanted) (found []rendezvousEntry, next []byte, ok bool) {
 	after, ok := s.place(namespace, cookie)
 	if !ok {
 		return nil, nil, false
@@ -111,11 +147,14 @@ func (s *rendezvousStore) discover(namespace string, cookie []byte, limit, maxBy
 		now, size := s.now(), 0
 		for e := first; e != nil && len(found) < limit; e = e.Next() {
 			r := e.Value.(*rendezvousStored)
-			if size += len(r.record) + len(r.key.namespace) + 32; size > maxBytes && len(found) > 0 {
+			record := want.of(r.records)
+			if size += len(record) + len(r.key.namespace) + 32; size > maxBytes && len(found) > 0 {
 				break
 			}
-			after = r.number
-			found = append(found, rendezvousEntry{r.key.namespace, r.record, max(uint64(r.expires.Sub(now)/time.Second), 1)})
+			if after = r.number; record == nil {
+				continue
+			}
+			found = append(found, rendezvousEntry{r.key.namespace, record, max(uint64(r.expires.Sub(now)/time.Second), 1)})
 		}
 	}
 	return found, s.cookie(namespace, after), true
@@ -157,9 +196,7 @@ func (s *rendezvousStore) removeLocked(e *rendezvousStored) {
 	if named.Remove(e.inName); named.Len() == 0 {
 		delete(s.perName, e.key.namespace)
 	}
-	if s.perPeer[e.key.peer]--; s.perPeer[e.key.peer] == 0 {
-		delete(s.perPeer, e.key.peer)
-	}
+	s.countLocked(e, -1)
 }
 
 func (s *rendezvousStore) counts() (registrations, namespaces, peers int) {

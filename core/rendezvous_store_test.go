@@ -22,11 +22,11 @@ func TestRendezvousStoreKeepsOrderAndPlace(t *testing.T) {
 	s := newRendezvousStore(100, 10)
 	s.now = func() time.Time { return now }
 	put := func(id, name string, ttl time.Duration) uint64 {
-		status, _ := s.register(rendezvousKey{peer.ID(id), name}, []byte(id+name), ttl)
+		status, _ := s.register(rendezvousKey{peer.ID(id), name}, [2][]byte{[]byte(id + name)}, ttl)
 		return status
 	}
 	records := func(name string, cookie []byte, limit int) (list []string, next []byte) {
-		found, next, ok := s.discover(name, cookie, limit, 1<<20)
+		found, next, ok := s.discover(name, cookie, limit, 1<<20, wantEither)
 		if !ok {
 			t.Fatalf("discover %q: the cookie is refused", name)
 		}
@@ -57,14 +57,14 @@ func TestRendezvousStoreKeepsOrderAndPlace(t *testing.T) {
 	got, _ = records("", nil, 9)
 	same(got, "1a", "3a", "1b", "2a")
 
-	if _, _, ok := s.discover("b", cookie, 9, 1<<20); ok {
+	if _, _, ok := s.discover("b", cookie, 9, 1<<20, wantEither); ok {
 		t.Fatal("the cookie of another name is taken")
 	}
-	if _, _, ok := newRendezvousStore(1, 1).discover("a", cookie, 9, 1<<20); ok {
+	if _, _, ok := newRendezvousStore(1, 1).discover("a", cookie, 9, 1<<20, wantEither); ok {
 		t.Fatal("the cookie of another store is taken")
 	}
 	for _, bad := range [][]byte{{1}, bytes.Repeat([]byte{1}, len(cookie)), append(slices.Clone(cookie), 1)} {
-		if _, _, ok := s.discover("a", bad, 9, 1<<20); ok {
+		if _, _, ok := s.discover("a", bad, 9, 1<<20, wantEither); ok {
 			t.Fatalf("the cookie %x is taken", bad)
 		}
 	}
@@ -88,7 +88,7 @@ func TestRendezvousStoreKeepsOrderAndPlace(t *testing.T) {
 func TestRendezvousStoreIsBounded(t *testing.T) {
 	s := newRendezvousStore(5, 2)
 	put := func(id, name string) uint64 {
-		status, _ := s.register(rendezvousKey{peer.ID(id), name}, make([]byte, 1000), time.Minute)
+		status, _ := s.register(rendezvousKey{peer.ID(id), name}, [2][]byte{make([]byte, 1000)}, time.Minute)
 		return status
 	}
 	for _, want := range []struct {
@@ -99,11 +99,11 @@ func TestRendezvousStoreIsBounded(t *testing.T) {
 			t.Fatalf("%+v: %d", want, got)
 		}
 	}
-	found, cookie, _ := s.discover("a", nil, 9, 2500)
+	found, cookie, _ := s.discover("a", nil, 9, 2500, wantEither)
 	if len(found) != 2 {
 		t.Fatalf("%d registrations within 2500 bytes", len(found))
 	}
-	if found, _, _ = s.discover("a", cookie, 9, 2500); len(found) != 2 {
+	if found, _, _ = s.discover("a", cookie, 9, 2500, wantEither); len(found) != 2 {
 		t.Fatalf("then %d", len(found))
 	}
 }
@@ -116,6 +116,8 @@ func TestRendezvousMessages(t *testing.T) {
 		{kind: rendezvousUnregister, namespace: "a"},
 		{kind: rendezvousDiscover, namespace: "a", limit: 3, cookie: []byte("c")},
 		{kind: rendezvousDiscover},
+		{kind: rendezvousDiscover, either: true},
+		{kind: rendezvousRegister, namespace: "a", record: []byte("r"), second: []byte("s")},
 		{kind: rendezvousDiscoverResponse, cookie: []byte("c"), registrations: []rendezvousEntry{{"a", []byte("r"), 1}, {"b", []byte{}, 2}}},
 		{kind: rendezvousDiscoverResponse, status: rendezvousInvalidCookie, words: "no"},
 	} {
@@ -160,20 +162,45 @@ func TestPeerRecordsAreVerified(t *testing.T) {
 	id, _ := peer.IDFromPrivateKey(key)
 	other, _, _ := crypto.GenerateEd25519Key(rand.Reader)
 	addresses := []ma.Multiaddr{ma.StringCast("/ip4/192.0.2.1/tcp/1")}
-	good, err := signPeerRecord(key, peer.AddrInfo{ID: id, Addrs: addresses})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info, err := verifyPeerRecord(good); err != nil || info.ID != id || len(info.Addrs) != 1 {
-		t.Fatalf("%v, %v", info, err)
-	}
-	forged, _ := signPeerRecord(other, peer.AddrInfo{ID: id, Addrs: addresses})
-	flipped := slices.Clone(good)
-	flipped[len(flipped)-1] ^= 1
-	for name, bad := range map[string][]byte{"empty": nil, "another's signature": forged, "a bit": flipped, "noise": []byte(strings.Repeat("x", 100))} {
-		if info, err := verifyPeerRecord(bad); !errors.Is(err, ErrRejected) {
-			t.Errorf("%s: %v, %v", name, info, err)
+	for _, form := range []recordForm{recordStandard, recordDraft} {
+		good, err := signPeerRecord(key, peer.AddrInfo{ID: id, Addrs: addresses}, form)
+		if err != nil {
+			t.Fatal(err)
 		}
+		if info, is, err := verifyPeerRecord(good); err != nil || info.ID != id || len(info.Addrs) != 1 || is != form {
+			t.Fatalf("%v, %v, %v", info, is, err)
+		}
+		forged, _ := signPeerRecord(other, peer.AddrInfo{ID: id, Addrs: addresses}, form)
+		flipped := slices.Clone(good)
+		flipped[len(flipped)-1] ^= 1
+		relabelled := bytes.Replace(bytes.Replace(good, []byte{3, 1}, []byte{3, 2}, 1), []byte("routing"), []byte("Routing"), 1)
+		for name, bad := range map[string][]byte{"empty": nil, "another's signature": forged, "a bit": flipped, "noise": []byte(strings.Repeat("x", 100)), "another type": relabelled} {
+			if info, _, err := verifyPeerRecord(bad); !errors.Is(err, ErrRejected) {
+				t.Errorf("%s: %v, %v", name, info, err)
+			}
+		}
+	}
+}
+
+// An asker gets registrations in the form that it reads.
+func TestRendezvousStoreKeepsBothForms(t *testing.T) {
+	s := newRendezvousStore(10, 10)
+	for id, records := range map[string][2][]byte{"both": {[]byte("standard"), []byte("draft")}, "standard": {[]byte("standard")}, "draft": {nil, []byte("draft")}} {
+		s.register(rendezvousKey{peer.ID(id), "a"}, records, time.Minute)
+	}
+	for want, count := range map[wanted]int{wantEither: 3, wanted(recordStandard): 2, wanted(recordDraft): 2} {
+		found, _, _ := s.discover("a", nil, 9, 1<<20, want)
+		if len(found) != count {
+			t.Errorf("%d: %v", want, found)
+		}
+		for _, e := range found {
+			if want != wantEither && string(e.record) != map[wanted]string{0: "standard", 1: "draft"}[want] {
+				t.Errorf("%d: %s", want, e.record)
+			}
+		}
+	}
+	if !s.registersDraft("draft") || s.registersDraft("both") || s.registersDraft("nobody") {
+		t.Error("who registers in the draft's form alone")
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 // field 2 + type.
 const rendezvousProtocol = "/rendezvous/1.0.0"
 
+// fieldOfOurs is a field that we add to a registration and to a question, for points of ours; others pass over it.
+const fieldOfOurs = 2050
+
 type rendezvousType uint64
 
 const (
@@ -44,6 +47,8 @@ type rendezvousMessage struct {
 	kind          rendezvousType
 	namespace     string
 	record        []byte // signed envelope of a peer record
+	second        []byte // ours: the record in the other form
+	either        bool   // ours: records of both forms are read
 	ttl           uint64 // seconds; 0: not given
 	limit         uint64 // 0: not given
 	cookie        []byte
@@ -70,7 +75,10 @@ func (m *rendezvousMessage) encode() []byte {
 func (m *rendezvousMessage) appendBody(b []byte) []byte {
 	switch m.kind {
 	case rendezvousRegister:
-		return appendRegistration(b, rendezvousEntry{m.namespace, m.record, m.ttl})
+		b = appendRegistration(b, rendezvousEntry{m.namespace, m.record, m.ttl})
+		if m.second != nil {
+			b = protowire.AppendBytes(protowire.AppendTag(b, fieldOfOurs, protowire.BytesType), m.second)
+		}
 	case rendezvousRegisterResponse:
 		b = appendNumber(b, 1, m.status)
 		b = appendText(b, 2, m.words)
@@ -86,6 +94,9 @@ func (m *rendezvousMessage) appendBody(b []byte) []byte {
 		}
 		if len(m.cookie) > 0 {
 			b = protowire.AppendBytes(protowire.AppendTag(b, 3, protowire.BytesType), m.cookie)
+		}
+		if m.either {
+			b = appendNumber(b, fieldOfOurs, 1)
 		}
 	case rendezvousDiscoverResponse:
 		for _, e := range m.registrations {
@@ -155,6 +166,9 @@ func (m *rendezvousMessage) decodeBody(body []byte) error {
 			e := rendezvousEntry{m.namespace, m.record, m.ttl}
 			e.set(field, number, content)
 			m.namespace, m.record, m.ttl = e.namespace, e.record, e.ttl
+			if field == fieldOfOurs && m.kind == rendezvousRegister {
+				m.second = content
+			}
 		case rendezvousRegisterResponse:
 			switch {
 			case field == 1 && content == nil:
@@ -172,6 +186,8 @@ func (m *rendezvousMessage) decodeBody(body []byte) error {
 				m.limit = number
 			case field == 3 && content != nil:
 				m.cookie = content
+			case field == fieldOfOurs && content == nil:
+				m.either = number != 0
 			}
 		case rendezvousDiscoverResponse:
 			switch {
