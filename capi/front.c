@@ -39,7 +39,7 @@ int front_wait(const p2p_call *call, struct front_wait *wait)
 int front_kind(p2p_handle handle, int kind)
 {
     static const char *const names[16] = {"none",    "queue",    "config",  "node",  "service",     "stream",
-                                          "exchange", "request", "topic", "subscription", "token"};
+                                          "exchange", "request", "topic", "subscription", "token", [P2P_KIND_SEARCH] = "search"};
     const char *is = names[handle & 15U];
     const char *wanted = kind > 0 && kind < 16 && names[kind] ? names[kind] : "handle";
 

@@ -38,7 +38,7 @@ func go_node_new(configID, queue C.p2p_handle, tag C.uint64_t, out *C.p2p_handle
 		owner = wait.queue
 	}
 	code = runFor(processHandle, owner, wait, func(ctx context.Context) (outcome, error) {
-		n, err := core.New(ctx, cfg, nodeInbox(src))
+		n, err := core.New(ctx, cfg, nodeInbox(h, src))
 		if err == nil {
 			measureHandles(h, n)
 			err = h.open(n, func() {
@@ -66,12 +66,12 @@ func go_node_new(configID, queue C.p2p_handle, tag C.uint64_t, out *C.p2p_handle
 	return code
 }
 
-func nodeInbox(src *source) core.Inbox[core.Event] {
+func nodeInbox(node *handle, src *source) core.Inbox[core.Event] {
 	if src == nil {
 		return core.Inbox[core.Event]{}
 	}
 	return core.Inbox[core.Event]{
-		Deliver: func(e core.Event) { deliverNodeEvent(src, e) },
+		Deliver: func(e core.Event) { deliverNodeEvent(node, src, e) },
 		Dropped: src.dropped,
 		Closed:  src.closed,
 	}
@@ -87,11 +87,14 @@ var nodeEventTypes = map[core.EventType]C.int32_t{
 	core.ListenFailed:     C.P2P_EVENT_LISTEN_FAILED,
 	core.PeerGraylisted:   C.P2P_EVENT_PEER_GRAYLISTED,
 	core.PeerPardoned:     C.P2P_EVENT_PEER_PARDONED,
+	core.DHTValidate:      C.P2P_EVENT_DHT_VALIDATE,
+	core.DHTModeChanged:   C.P2P_EVENT_DHT_MODE,
 }
 
-func deliverNodeEvent(src *source, e core.Event) {
+func deliverNodeEvent(node *handle, src *source, e core.Event) {
 	r := C.p2p_event{_type: nodeEventTypes[e.Type], flags: flags(e.Inbound, e.Relayed, e.Limited)}
 	var text string
+	var data []byte
 	switch e.Type {
 	case core.PeerConnected, core.PeerPath:
 		text = peerText(e.Peer) + "\n" + e.Address
@@ -111,8 +114,17 @@ func deliverNodeEvent(src *source, e core.Event) {
 		text = f.words
 	default:
 		text = natEvent(&r, &e)
+	case core.DHTValidate:
+		token := openToken(node, e.Verdict)
+		if token == nil {
+			return
+		}
+		r.object = C.uint64_t(token.id)
+		text, data = e.Key, e.Data
+	case core.DHTModeChanged:
+		text = strings.Join(append([]string{e.Source}, e.Addresses...), "\n")
 	}
-	src.deliver(r, text, nil)
+	src.deliver(r, text, data)
 }
 
 func flags(inbound, relayed, limited bool) (f C.uint32_t) {

@@ -71,21 +71,30 @@ func deliverTopicEvent(topic *handle, src *source, e core.TopicEvent) {
 	case core.TopicLeft:
 		src.deliver(C.p2p_event{_type: C.P2P_EVENT_TOPIC_LEFT}, peerText(e.Peer), nil)
 	case core.TopicValidate:
-		token := newHandle(kindToken, topic)
-		if err := token.open(e.Verdict, nil); err != nil {
+		token := openToken(topic, e.Verdict)
+		if token == nil {
 			return
 		}
-		core.Go("verdict", func() { // the token ends with its answer, its time or its topic
-			select {
-			case <-e.Verdict.Expired:
-			case <-token.ctx.Done():
-			}
-			token.close()
-		})
 		r := messageEvent(C.P2P_EVENT_VALIDATE, e.Message)
 		r.object = C.uint64_t(token.id)
 		src.deliver(r, messageText(e.Message), e.Message.Data)
 	}
+}
+
+// openToken makes the handle under which the program answers; nil if the one whom it concerns is closing.
+func openToken(parent *handle, v *core.Verdict) *handle {
+	token := newHandle(kindToken, parent)
+	if err := token.open(v, nil); err != nil {
+		return nil
+	}
+	core.Go("verdict", func() { // the token ends with its answer, its time or its parent
+		select {
+		case <-v.Expired:
+		case <-token.ctx.Done():
+		}
+		token.close()
+	})
+	return token
 }
 
 func messageEvent(eventType C.int32_t, m *core.Message) C.p2p_event {

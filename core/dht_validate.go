@@ -179,23 +179,30 @@ func (v recordValidator) Select(key string, values [][]byte) (int, error) {
 	return best, nil
 }
 
-// askedVerdicts asks the program about values, by event. Upstream asks again and again about one value, so a yes is remembered for a while.
+// askedVerdicts asks the program about values, by event. Upstream asks again and again about one value, and a peer whose value is refused
+// sends it once more, so a verdict is remembered for a while.
 type askedVerdicts struct {
 	d       *DHT
 	pending atomic.Int64
 	late    atomic.Int64
 
-	mu       sync.Mutex
-	accepted map[[sha256.Size]byte]time.Time // guarded by mu; until when
+	mu    sync.Mutex
+	given map[[sha256.Size]byte]givenVerdict // guarded by mu
+}
+
+type givenVerdict struct {
+	decision Decision
+	until    time.Time
 }
 
 const (
-	acceptedMax = 4096
+	givenMax    = 4096
 	acceptedFor = time.Minute
+	rejectedFor = 5 * time.Second
 )
 
 func newAskedVerdicts(d *DHT) *askedVerdicts {
-	return &askedVerdicts{d: d, accepted: map[[sha256.Size]byte]time.Time{}}
+	return &askedVerdicts{d: d, given: map[[sha256.Size]byte]givenVerdict{}}
 }
 
 func verdictKey(key string, value []byte) [sha256.Size]byte {
@@ -206,38 +213,44 @@ func verdictKey(key string, value []byte) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// accept remembers that a value is good: the program gave it, or said so.
-func (a *askedVerdicts) accept(key string, value []byte) {
-	id := verdictKey(key, value)
+// remember notes what the program said of a value; what it puts itself is good.
+func (a *askedVerdicts) remember(id [sha256.Size]byte, decision Decision) {
+	until := time.Now().Add(rejectedFor)
+	if decision == Accept {
+		until = time.Now().Add(acceptedFor)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.accepted) >= acceptedMax {
-		clear(a.accepted)
+	if len(a.given) >= givenMax {
+		clear(a.given)
 	}
-	a.accepted[id] = time.Now().Add(acceptedFor)
+	a.given[id] = givenVerdict{decision, until}
 }
 
-func (a *askedVerdicts) isAccepted(key string, value []byte) bool {
-	id := verdictKey(key, value)
+func (a *askedVerdicts) remembered(id [sha256.Size]byte) (Decision, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return time.Now().Before(a.accepted[id])
+	v, ok := a.given[id]
+	return v.decision, ok && time.Now().Before(v.until)
 }
 
 // check is the rule of a namespace that the program judges.
 func (a *askedVerdicts) check(key string, value []byte) error {
-	if a.isAccepted(key, value) {
-		return nil
+	id := verdictKey(key, value)
+	decision, known := a.remembered(id)
+	if !known {
+		if decision, known = a.ask(key, value); known {
+			a.remember(id, decision)
+		}
 	}
-	if a.ask(key, value) != Accept {
+	if decision != Accept {
 		return Errorf(ErrRejected, "key %s: the value was refused", quoteShort(key))
 	}
-	a.accept(key, value)
 	return nil
 }
 
-// ask waits for the program's verdict, or the time when the default takes its place.
-func (a *askedVerdicts) ask(key string, value []byte) Decision {
+// ask waits for the program's verdict, or the time when the default takes its place: then answered is false.
+func (a *askedVerdicts) ask(key string, value []byte) (decision Decision, answered bool) {
 	otherwise := Reject
 	if a.d.cfg.ValidateDefault == "accept" {
 		otherwise = Accept
@@ -245,7 +258,7 @@ func (a *askedVerdicts) ask(key string, value []byte) Decision {
 	defer a.pending.Add(-1)
 	if a.pending.Add(1) > int64(a.d.cfg.ValidateCapacity) {
 		a.late.Add(1)
-		return otherwise
+		return otherwise, false
 	}
 	v := &Verdict{decided: make(chan Decision, 1), expired: make(chan struct{})}
 	v.Expired = v.expired
@@ -255,14 +268,14 @@ func (a *askedVerdicts) ask(key string, value []byte) Decision {
 	defer timer.Stop()
 	select {
 	case decision := <-v.decided:
-		return decision
+		return decision, true
 	case <-timer.C:
 	case <-a.d.node.ctx.Done():
 		otherwise = Reject
 	}
 	if !v.settled.CompareAndSwap(false, true) {
-		return <-v.decided // it was just given
+		return <-v.decided, true // it was just given
 	}
 	a.late.Add(1)
-	return otherwise
+	return otherwise, false
 }

@@ -94,7 +94,10 @@ func (d *DHT) Put(ctx context.Context, key string, value []byte, o DHTPutOptions
 	if err != nil {
 		return 0, err
 	}
-	d.asked.accept(key, value)
+	if len(value) == 0 {
+		return 0, Errorf(ErrInvalid, "key %s: an empty value cannot be stored: to peers it is none", quoteShort(key))
+	}
+	d.asked.remember(verdictKey(key, value), Accept)
 	return d.put(ctx, key, value, o.MinPeers)
 }
 

@@ -137,7 +137,7 @@ typedef struct p2p_event {
 #define P2P_KIND_TOPIC 8
 #define P2P_KIND_SUBSCRIPTION 9
 #define P2P_KIND_TOKEN 10       /* a verdict that p2p_answer gives */
-#define P2P_KIND_SEARCH 11      /* a running query whose results are events */
+#define P2P_KIND_SEARCH 11      /* a running query: p2p_dht_search, p2p_dht_find_providers, p2p_discovery_find */
 #define P2P_KIND_DISCOVERY 12   /* p2p_rendezvous_register, p2p_discovery_advertise, p2p_discovery_join */
 #define P2P_KIND_RESERVATION 13 /* p2p_relay_reserve */
 
@@ -181,6 +181,10 @@ typedef struct p2p_event {
                                           "lost" or "failed" (to get it back), words; object: ms until the next attempt */
 #define P2P_EVENT_PORT_MAPPING 75      /* the router forwards a port; text: own address, external address; without the latter: no more */
 #define P2P_EVENT_GATE 80              /* p2p_gate_ask; object: token that wants p2p_answer; text: peer, address, stage: "dial" (no address) or "connection"; flags */
+#define P2P_EVENT_DHT_VALIDATE 50      /* a value for a namespace with the rule "ask"; subject: node; text: key; data; object: token that wants p2p_answer */
+#define P2P_EVENT_DHT_VALUE 51         /* subject: search; text: key; data; value: sequence number of a signed record; status P2P_E_NOT_FOUND: withdrawn by its owner */
+#define P2P_EVENT_DHT_PROVIDER 52      /* subject: search; text: peer, then addresses */
+#define P2P_EVENT_DHT_MODE 53          /* the node began or ceased to answer for the DHT; text: "server" or "client", then the protocols it answers */
 
 /* Event flags. */
 #define P2P_FLAG_INBOUND 1U  /* the peer opened the connection */
@@ -730,6 +734,70 @@ P2P_API int p2p_cid_parse(const uint8_t *data, size_t len, char **cid_out);
 /* p2p_cid_verify returns 0 if data are the bytes that cid names. P2P_E_SECURITY: they are not. P2P_E_UNSUPPORTED: its hash is unknown or proves
  * nothing. A CID names one block: a file of several is verified block by block. */
 P2P_API int p2p_cid_verify(const char *cid, const uint8_t *data, size_t len);
+/* ---- DHT ----------------------------------------------------------------------------------------------------------------------
+ * The distributed hash table (libp2p/specs, kad-dht): values, providers and peers, found through peers that nobody has to know beforehand. The
+ * option dht.mode turns it on: "client" asks others, "server" also answers; else every call is P2P_E_STATE. Connect to one server and wait for
+ * p2p_dht_bootstrap. A peer id without addresses is then looked up here by every call that dials. docs/dht.md has keys, rules and record format.
+ * Keys of values: "/<namespace>/<rest>", with the rule that dht.validators gives the namespace; or the name of a signed record, which only its
+ * owner can set: "<name>" of this node's own, "<owner's peer id>/<name>" of another's. Keys of providers: a CID, a multihash in base58, 64 hex
+ * digits of a SHA2-256, or a name that begins with "/". At most 1024 bytes of UTF-8. */
+
+/* p2p_dht_bootstrap waits until at least min_peers (0: 1) are in the routing table and the node has looked for its neighbours, and returns, or completes
+ * with as value, the number of peers there. P2P_E_PEERS: fewer when time was up. */
+P2P_API int p2p_dht_bootstrap(p2p_handle node, int32_t min_peers, const p2p_call *call);
+
+/* p2p_dht_put stores data under key, "/<namespace>/...", here and at the peers closest to it, and returns, or completes with as value, how many took it.
+ * They forget it after their dht.record_age_ms. options: min_peers (default 1). P2P_E_PEERS: fewer took it; it is kept here. P2P_E_REJECTED: breaks the
+ * namespace's rule, or a newer value is there. P2P_E_INVALID: the namespace has no rule. P2P_E_TOO_BIG: more than dht.max_value_size. */
+P2P_API int p2p_dht_put(p2p_handle node, const char *key, const uint8_t *data, size_t len, const char *options, const p2p_call *call);
+
+/* p2p_dht_get writes, or completes with as data, the best value for key. options: quorum (answers that are enough; default 0: ask all peers closest to
+ * the key), raw (true: a signed record with its signature, not its value alone; p2p_dht_put passes it on). P2P_E_NOT_FOUND: nobody has it, or its owner
+ * withdrew it. Time up with a value at hand is no error. */
+P2P_API int p2p_dht_get(p2p_handle node, const char *key, const char *options, uint8_t **data_out, size_t *len_out, const p2p_call *call);
+
+/* p2p_dht_search asks as p2p_dht_get does and delivers each value that is better than those before as P2P_EVENT_DHT_VALUE. P2P_EVENT_CLOSED tells the end:
+ * status 0 after the whole query, P2P_E_TIMEOUT, P2P_E_PEERS if there was nobody to ask; close the handle then, or before to give up. options: quorum, raw,
+ * timeout_ms (default 60 s). */
+P2P_API int p2p_dht_search(p2p_handle node, const char *key, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *search_out);
+
+/* p2p_dht_set makes data the value of a name of this node's own, and returns, or completes with as value, how many peers took it. It is published again until it
+ * expires, while the node runs; after a restart too, with the option dht.store. A later set takes the place of the earlier one everywhere. options:
+ * expiry_ms (default one day), republish (default true), min_peers (default 1). P2P_E_PEERS: fewer took it; it goes out when there are some. */
+P2P_API int p2p_dht_set(p2p_handle node, const char *name, const uint8_t *data, size_t len, const char *options, const p2p_call *call);
+
+/* p2p_dht_unset withdraws the value of a name: it is found no more. P2P_E_NOT_FOUND: this node has not set it. */
+P2P_API int p2p_dht_unset(p2p_handle node, const char *name, const p2p_call *call);
+
+/* p2p_dht_provide tells the peers closest to key, once, that this node provides it, and returns, or completes with as value, how many heard it. They forget it
+ * after their dht.provider_age_ms. P2P_E_PEERS: nobody heard it. P2P_E_PARSE: not a key. */
+P2P_API int p2p_dht_provide(p2p_handle node, const char *key, const p2p_call *call);
+
+/* p2p_dht_provide_start keeps telling that this node provides keys, one per line, until p2p_dht_provide_stop, every dht.reprovide_ms, also after a restart with the
+ * option dht.store. Good for many keys: they go out region by region of the key space. Done when they are noted; the network hears soon after. */
+P2P_API int p2p_dht_provide_start(p2p_handle node, const char *keys, const p2p_call *call);
+
+/* p2p_dht_provide_stop ends p2p_dht_provide_start for keys, one per line; others forget them in time. 0 also for a key that was not provided. */
+P2P_API int p2p_dht_provide_stop(p2p_handle node, const char *keys, const p2p_call *call);
+
+/* p2p_dht_find_providers delivers each peer that provides key as P2P_EVENT_DHT_PROVIDER, as it is found, this node too. End and closing as p2p_dht_search. options:
+ * count (providers that are enough; default 0: all), timeout_ms (default 60 s). */
+P2P_API int p2p_dht_find_providers(p2p_handle node, const char *key, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *search_out);
+
+/* p2p_dht_find_peer writes, or completes with as text, the addresses of peer as p2p_peer_connect takes them. P2P_E_NOT_FOUND: the DHT does not know it. */
+P2P_API int p2p_dht_find_peer(p2p_handle node, const char *peer, char **addresses_out, const p2p_call *call);
+
+/* p2p_dht_closest_peers writes, or completes with as text, the peer ids closest to key: that of a value, a CID, or a peer id. P2P_E_PEERS: nobody to ask. */
+P2P_API int p2p_dht_closest_peers(p2p_handle node, const char *key, char **peers_out, const p2p_call *call);
+
+/* p2p_dht_refresh looks for peers all over the routing table and drops those that do not answer; it returns, or completes with as value, how many are there. */
+P2P_API int p2p_dht_refresh(p2p_handle node, const p2p_call *call);
+
+/* p2p_dht_mode changes the mode to "client", "server" or "auto" (server while the node is known to be reachable). What is stored and known stays. */
+P2P_API int p2p_dht_mode(p2p_handle node, const char *mode);
+
+/* p2p_dht_info writes JSON: mode, serving, namespaces, peers, store, own_records, providing, routing_tables with each peer, ...; docs/info.md lists the keys. */
+P2P_API int p2p_dht_info(p2p_handle node, char **json_out);
 
 /* ---- Trimming -----------------------------------------------------------------------------------------------------------------
  * When there are more connections than the config's connections.high, the least useful are closed until connections.low are left. Peers are worth

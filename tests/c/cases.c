@@ -3,7 +3,7 @@
 
 #include "cases.h" /* made by cases.py */
 
-static p2p_handle node, queue, topic;
+static p2p_handle node, dht, queue, topic;
 
 /* Makes the call of a case and returns its result. */
 static int call(const struct bad_input *c, p2p_handle config)
@@ -99,6 +99,17 @@ static int call(const struct bad_input *c, p2p_handle config)
     if (IS("p2p_peer_untag")) return p2p_peer_untag(node, c->peer, c->name);
     if (IS("p2p_peer_protect")) return p2p_peer_protect(node, c->peer, c->name);
     if (IS("p2p_peer_unprotect")) return p2p_peer_unprotect(node, c->peer, c->name);
+    if (IS("p2p_dht_put")) return p2p_dht_put(dht, c->key, c->bytes, c->len, c->options, &patience);
+    if (IS("p2p_dht_get")) return p2p_dht_get(dht, c->key, c->options, &block, &len, &patience);
+    if (IS("p2p_dht_search")) return p2p_dht_search(dht, c->key, c->options, queue, 0, &handle);
+    if (IS("p2p_dht_set")) return p2p_dht_set(dht, c->name, c->bytes, c->len, c->options, &patience);
+    if (IS("p2p_dht_unset")) return p2p_dht_unset(dht, c->name, &patience);
+    if (IS("p2p_dht_provide")) return p2p_dht_provide(dht, c->key, &patience);
+    if (IS("p2p_dht_provide_start")) return p2p_dht_provide_start(dht, c->keys, &patience);
+    if (IS("p2p_dht_find_providers")) return p2p_dht_find_providers(dht, c->key, c->options, queue, 0, &handle);
+    if (IS("p2p_dht_find_peer")) return p2p_dht_find_peer(dht, c->peer, &text, &patience);
+    if (IS("p2p_dht_closest_peers")) return p2p_dht_closest_peers(dht, c->key, &text, &patience);
+    if (IS("p2p_dht_mode")) return p2p_dht_mode(dht, c->mode);
     if (IS("p2p_node_new")) {
         int result = p2p_config_new(c->json, &handle);
         if (result < 0) return result;
@@ -140,9 +151,11 @@ TEST(cases__each_bad_input_gives_its_code_and_words)
     size_t failed = 0;
     queue = new_queue();
     node = new_node(NULL, "\"keep\": {\"retry_min_ms\": 10}");
+    dht = new_node(NULL, "\"dht\": {\"mode\": \"client\", \"validators\": [\"app=accept\", \"sha=hash\"]}");
     GOOD(p2p_topic_join(node, "cases-subscribe", NULL, queue, 0, &topic));
     for (size_t i = 0; i < count; i++) failed += (size_t)wrong(&bad_inputs[i]);
     GOOD(p2p_close(node));
+    GOOD(p2p_close(dht));
     GOOD(p2p_close(queue));
     printf("# %zu cases\n", count);
     EQUAL(failed, 0);

@@ -59,6 +59,21 @@ static const p2p_call brief = {.size = sizeof brief, .timeout_ms = 1000};
     X(p2p_request_serve, P2P_KIND_NODE, (h, "/x/1", NULL, queue, 0, &out))                  \
     X(p2p_request_respond, P2P_KIND_REQUEST, (h, NULL, 0, 0, &brief))                       \
     X(p2p_request_fail, P2P_KIND_REQUEST, (h, 1, "no"))                                     \
+    X(p2p_dht_bootstrap, P2P_KIND_NODE, (h, 0, &brief))                                     \
+    X(p2p_dht_put, P2P_KIND_NODE, (h, "/pk/x", zeros, 1, NULL, &brief))                     \
+    X(p2p_dht_get, P2P_KIND_NODE, (h, "x", NULL, &block, &len, &brief))                     \
+    X(p2p_dht_search, P2P_KIND_NODE, (h, "x", NULL, queue, 0, &out))                        \
+    X(p2p_dht_set, P2P_KIND_NODE, (h, "x", zeros, 1, NULL, &brief))                         \
+    X(p2p_dht_unset, P2P_KIND_NODE, (h, "x", &brief))                                       \
+    X(p2p_dht_provide, P2P_KIND_NODE, (h, "/x", &brief))                                    \
+    X(p2p_dht_provide_start, P2P_KIND_NODE, (h, "/x", &brief))                              \
+    X(p2p_dht_provide_stop, P2P_KIND_NODE, (h, "/x", &brief))                               \
+    X(p2p_dht_find_providers, P2P_KIND_NODE, (h, "/x", NULL, queue, 0, &out))               \
+    X(p2p_dht_find_peer, P2P_KIND_NODE, (h, NOBODY, &text, &brief))                         \
+    X(p2p_dht_closest_peers, P2P_KIND_NODE, (h, "/x/y", &text, &brief))                     \
+    X(p2p_dht_refresh, P2P_KIND_NODE, (h, &brief))                                          \
+    X(p2p_dht_mode, P2P_KIND_NODE, (h, "client"))                                           \
+    X(p2p_dht_info, P2P_KIND_NODE, (h, &text))                                              \
     X(p2p_topic_join, P2P_KIND_NODE, (h, "t", NULL, queue, 0, &out))                        \
     X(p2p_topic_publish, P2P_KIND_TOPIC, (h, zeros, 1, 0, &brief))                          \
     X(p2p_topic_subscribe, P2P_KIND_TOPIC, (h, NULL, queue, 0, &out))                       \

@@ -40,6 +40,7 @@ VALGRIND = {
     "explain": ["explain__tells_who_can_be_reached__tcp"],
     "numbers": ["metrics__are_the_nodes_own", "metrics_serve__answers_over_http_and_gives_its_port_back"],
     "pubsub_control": ["publish_batch__sends_many_and_tells_of_each"],
+    "dht": ["dht_put__is_got_from_every_node"],
     "pubsub": ["publish__reaches_everybody_and_oneself_with_all_facts__tcp"],
 }
 

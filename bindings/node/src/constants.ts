@@ -99,6 +99,10 @@ export const EVENT = {
   HOLE_PUNCH: 73,
   RESERVATION: 74,
   PORT_MAPPING: 75,
+  DHT_VALIDATE: 50,
+  DHT_VALUE: 51,
+  DHT_PROVIDER: 52,
+  DHT_MODE: 53,
 } as const
 
 /** P2P_FLAG_ bits by name. */

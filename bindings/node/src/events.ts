@@ -49,6 +49,13 @@ export interface ListenFailedEvent {
   readonly reason: string
 }
 
+export interface DHTModeEvent {
+  /** The node answers for the DHT now. */
+  readonly serving: boolean
+  /** The protocols that it answers. */
+  readonly protocols: string[]
+}
+
 /** What a Node emits; the names are js-libp2p's where it has one. */
 export interface NodeEvents extends NATEvents, RelayEvents {
   /** The first connection with a peer. */
@@ -69,6 +76,8 @@ export interface NodeEvents extends NATEvents, RelayEvents {
   'self:peer:update': [event: AddressesEvent]
   /** An address was not bound. */
   'listen:failure': [event: ListenFailedEvent]
+  /** The node began, or ceased, to answer for the DHT. */
+  'dht:mode': [event: DHTModeEvent]
   /** Events were dropped here because the program did not read them in time. */
   'event:dropped': [event: { readonly count: number }]
   /** A stream handler threw; its stream was reset. */
@@ -122,6 +131,10 @@ export function nodeEventOf(event: Records): NodeEvent | undefined {
     case EVENT.LISTEN_FAILED: {
       const [address = '', ...reason] = event.lines()
       return { type: 'listen:failure', address, reason: reason.join('\n') }
+    }
+    case EVENT.DHT_MODE: {
+      const [mode, ...protocols] = event.lines()
+      return { type: 'dht:mode', serving: mode === 'server', protocols }
     }
     case EVENT.DROPPED:
       return { type: 'event:dropped', count: event.value }

@@ -180,6 +180,21 @@ export const signatures = {
   p2p_limits_info: ['i32', 'u64', 'out'],
 
   p2p_peer_explain: ['i32', 'u64', 'text', 'text', 'out', 'bytes'],
+  p2p_dht_bootstrap: ['i32', 'u64', 'i32', 'bytes'],
+  p2p_dht_put: ['i32', 'u64', 'text', 'bytes', 'size', 'text', 'bytes'],
+  p2p_dht_get: ['i32', 'u64', 'text', 'text', 'out', 'out', 'bytes'],
+  p2p_dht_search: ['i32', 'u64', 'text', 'text', 'u64', 'u64', 'out'],
+  p2p_dht_set: ['i32', 'u64', 'text', 'bytes', 'size', 'text', 'bytes'],
+  p2p_dht_unset: ['i32', 'u64', 'text', 'bytes'],
+  p2p_dht_provide: ['i32', 'u64', 'text', 'bytes'],
+  p2p_dht_provide_start: ['i32', 'u64', 'text', 'bytes'],
+  p2p_dht_provide_stop: ['i32', 'u64', 'text', 'bytes'],
+  p2p_dht_find_providers: ['i32', 'u64', 'text', 'text', 'u64', 'u64', 'out'],
+  p2p_dht_find_peer: ['i32', 'u64', 'text', 'out', 'bytes'],
+  p2p_dht_closest_peers: ['i32', 'u64', 'text', 'out', 'bytes'],
+  p2p_dht_refresh: ['i32', 'u64', 'bytes'],
+  p2p_dht_mode: ['i32', 'u64', 'text'],
+  p2p_dht_info: ['i32', 'u64', 'out'],
 } as const satisfies Record<string, readonly Type[]>
 
 /** Functions of libc: two that read memory which the library made, and one for signals.ts. */

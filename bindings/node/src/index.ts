@@ -42,9 +42,22 @@ export type {
   SourceOptions,
 } from './discovery.js'
 export type { Connections } from './connections.js'
+export type {
+  DHT,
+  DHTGetOptions,
+  DHTProvidersOptions,
+  DHTPutOptions,
+  DHTSearchOptions,
+  DHTSetOptions,
+  DHTValue,
+  Provider,
+  Search,
+  ValueValidator,
+} from './dht.js'
 export * from './errors.js'
 export type {
   AddressesEvent,
+  DHTModeEvent,
   EventFlow,
   ListenFailedEvent,
   NodeEvent,

@@ -4,6 +4,8 @@ import { inspect } from 'node:util'
 import { type CallOptions, call } from './call.js'
 import { Discovery } from './discovery.js'
 import { Connections } from './connections.js'
+import { EVENT } from './constants.js'
+import { DHT } from './dht.js'
 import { ClosedError } from './errors.js'
 import { EventFlow, type NodeEvent, type NodeEvents, nodeEventOf } from './events.js'
 import { type ExplainOptions, type Explanation, explain } from './explain.js'
@@ -95,6 +97,8 @@ export class Node extends EventEmitter<NodeEvents> {
   readonly nat: NAT
   /** Relays in use, and the one that this node can be. */
   readonly relay: Relay
+  /** The distributed hash table; the option `dht` turns it on. */
+  readonly dht: DHT
   readonly #queue: Queue
   readonly #handle: Handle
   readonly #tag: number
@@ -122,6 +126,7 @@ export class Node extends EventEmitter<NodeEvents> {
     const closed = () => this.#closed !== undefined
     this.nat = new NAT(queue, handle, closed)
     this.relay = new Relay(queue, handle, closed)
+    this.dht = new DHT(queue, handle, this.id)
   }
 
   /** The addresses at which the node can be dialled, each ending in /p2p/<peer id>. */
@@ -430,6 +435,10 @@ export async function createNode(options: NodeOptions = {}): Promise<Node> {
   let early: NodeEvent[] | undefined = []
   const source: Source = {
     onEvent(event) {
+      if (event.type === EVENT.DHT_VALIDATE) {
+        void node?.dht.judge(event.object, event.text(), event.data())
+        return
+      }
       const decoded = nodeEventOf(event)
       if (decoded && early) early.push(decoded)
       else if (decoded) node?.tell(decoded)

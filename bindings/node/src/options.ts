@@ -135,6 +135,32 @@ export interface NodeOptions {
   keep?: { retry_min_ms?: number | undefined; retry_max_ms?: number | undefined }
   /** Publish and subscribe. */
   pubsub?: PubsubOptions | undefined
+  /** The distributed hash table. Off by default. */
+  dht?: {
+    /** 'client' asks others only, 'server' also answers and stores for them, 'auto' does so while it is reachable. */
+    mode?: 'off' | 'client' | 'server' | 'auto' | undefined
+    /** First part of the protocol name: nodes meet that use the same. '' or '/ipfs' is the public DHT. Default: '/libp2pgo'. */
+    prefix?: string | undefined
+    /** Peers at which addresses are taken in. Default: 'any'. */
+    network?: 'any' | 'lan' | 'wan' | 'dual' | undefined
+    bucket_size?: number | undefined
+    concurrency?: number | undefined
+    resiliency?: number | undefined
+    refresh_ms?: number | undefined
+    refresh_timeout_ms?: number | undefined
+    record_age_ms?: number | undefined
+    provider_age_ms?: number | undefined
+    reprovide_ms?: number | undefined
+    republish_ms?: number | undefined
+    max_value_size?: number | undefined
+    /** Directory that keeps records and providers. Default: '', in memory. */
+    store?: string | undefined
+    /** Namespaces of keys beside pk, ipns and record, each as 'name=accept', '=hash', '=record' or '=ask'. */
+    validators?: readonly string[] | undefined
+    validate_timeout_ms?: number | undefined
+    validate_default?: 'reject' | 'accept' | undefined
+    validate_capacity?: number | undefined
+  }
   /** What the node tells its peers about itself. */
   identify?: { agent?: string | undefined }
   /** The node's own events. */

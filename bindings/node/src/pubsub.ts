@@ -331,7 +331,8 @@ function publishedOf(event: Records): (number | Libp2pError)[] {
 
 const endian = endianness()
 
-function verdictOf(verdict: unknown): number {
+/** @internal */
+export function verdictOf(verdict: unknown): number {
   if (verdict === true || verdict === 'accept') return VERDICT.ACCEPT
   if (verdict === false || verdict === 'reject') return VERDICT.REJECT
   if (verdict === 'ignore') return VERDICT.IGNORE

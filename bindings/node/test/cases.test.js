@@ -17,6 +17,7 @@ describe('bad input', () => {
   let lib
   let queue
   let node
+  let dht
   let topic
   let lastTag = 0
   const records = new Records(16, 4096)
@@ -25,11 +26,13 @@ describe('bad input', () => {
     lib = native()
     queue = takeHandle((_, out) => lib.p2p_queue_new(0, out))
     node = await start('{"listen": [], "keep": {"retry_min_ms": 10}}')
+    dht = await start('{"listen": [], "dht": {"mode": "client", "validators": ["app=accept", "sha=hash"]}}')
     topic = takeHandle((_, out) => lib.p2p_topic_join(node, 'cases-subscribe', null, queue, 1000, out))
   })
 
   after(() => {
     lib.p2p_close(node)
+    lib.p2p_close(dht)
     lib.p2p_close(queue)
   })
 
@@ -83,7 +86,7 @@ describe('bad input', () => {
     const values = functions[call].parameters.map(({ name, type }) => {
       if (name === 'config') return config()
       if (name === 'json' && call === 'p2p_node_new') return null
-      if (name === 'node') return node
+      if (name === 'node') return call.startsWith('p2p_dht_') ? dht : node
       if (name === 'topic') return topic
       if (name === 'queue') return queue
       if (name === 'call') return callOf(tag)

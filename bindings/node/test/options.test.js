@@ -25,6 +25,9 @@ const beside = {
   discovery_advertise: ['signal'],
   discovery_find: ['signal'],
   discovery_join: ['signal'],
+  dht_put: ['signal', 'timeout'],
+  dht_get: ['signal', 'timeout'],
+  dht_set: ['signal', 'timeout'],
 }
 const ours = { 'topic.validate': 'never', 'explain.format': 'never', 'node.limits.exact': 'never', 'cid.version': '0 | 1', 'cid_text.version': '0 | 1' }
 

@@ -15,6 +15,8 @@ from libp2pgo import _abi
 from libp2pgo._library import Library, library
 
 FOLDER = Path(ROOT) / "tests" / "cases"
+CONFIG = b'{"listen": [], "keep": {"retry_min_ms": 10}}'
+DHT_CONFIG = b'{"listen": [], "dht": {"mode": "client", "validators": ["app=accept", "sha=hash"]}}'
 CASES = [(path.stem, case) for path in sorted(FOLDER.glob("*.json")) for case in json.loads(path.read_text())]
 PARAMETERS: dict[str, list[dict[str, str]]] = {
     name: function["parameters"]
@@ -28,15 +30,19 @@ class World:
     def __init__(self, lib: Library) -> None:
         self.lib = lib
         self.queue = lib.handle(lib.p2p_queue_new, 0)
-        config = lib.handle(lib.p2p_config_new, b'{"listen": [], "keep": {"retry_min_ms": 10}}')
-        node = c_uint64()
-        lib.check(lib.p2p_node_new(config, 0, 0, byref(node), None))
-        lib.p2p_close(config)
-        self.node = node.value
+        self.node, self.dht = self.start(CONFIG), self.start(DHT_CONFIG)
         self.topic = lib.handle(lib.p2p_topic_join, self.node, b"cases-subscribe", None, 0, 0)
+
+    def start(self, json: bytes) -> int:
+        config = self.lib.handle(self.lib.p2p_config_new, json)
+        node = c_uint64()
+        self.lib.check(self.lib.p2p_node_new(config, 0, 0, byref(node), None))
+        self.lib.p2p_close(config)
+        return node.value
 
     def close(self) -> None:
         self.lib.p2p_close(self.node)
+        self.lib.p2p_close(self.dht)
         self.lib.p2p_close(self.queue)
 
     def call(self, name: str, arguments: dict[str, Any]) -> int:
@@ -67,7 +73,7 @@ class World:
                 opened.append(lib.handle(lib.p2p_config_new, None))
                 values.append(opened[0])
             elif type_ == "p2p_handle":
-                values.append(getattr(self, field))
+                values.append(self.dht if field == "node" and name.startswith("p2p_dht_") else getattr(self, field))
             elif field == "call":
                 values.append(byref(_abi.Call(_abi.CALL_SIZE, 5000, 0, 0)))
             elif type_ in ("char **", "uint8_t **"):

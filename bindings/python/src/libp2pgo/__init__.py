@@ -64,6 +64,8 @@ _WHERE = {
     ),
     "events": (
         "AddressesChanged",
+        "DHTModeChanged",
+        "DHTValidate",
         "Event",
         "Events",
         "ListenFailed",
@@ -98,6 +100,7 @@ _WHERE = {
     "keys": ("NetworkKey", "PeerId", "PrivateKey", "PublicKey"),
     "nat": ("NAT", "AddressReachability", "HolePunch", "NATTypeChanged", "PortMapping", "ReachabilityChanged"),
     "explain": ("ExplainedAttempt", "Explanation"),
+    "dht": ("DHT", "DHTValue", "Provider", "Search"),
     "node": ("Node", "Service"),
     "numbers": ("Bandwidth", "BandwidthInfo", "Metrics", "MetricsServer", "Perf", "PerfResult", "PerfServer"),
     "peer": ("Connection", "PeerInfo"),
@@ -113,6 +116,7 @@ _MODULES = (
     "cid",
     "config",
     "connections",
+    "dht",
     "discovery",
     "envelope",
     "errors",
@@ -139,6 +143,7 @@ if TYPE_CHECKING:
         cid,
         config,
         connections,
+        dht,
         discovery,
         envelope,
         errors,
@@ -162,6 +167,7 @@ if TYPE_CHECKING:
     from .cid import CID
     from .config import Options, schema
     from .connections import Connections
+    from .dht import DHT, DHTValue, Provider, Search
     from .discovery import (
         Advertised,
         Advertisement,
@@ -218,6 +224,8 @@ if TYPE_CHECKING:
     )
     from .events import (
         AddressesChanged,
+        DHTModeChanged,
+        DHTValidate,
         Event,
         Events,
         ListenFailed,
@@ -262,6 +270,10 @@ __all__ = [
     "ConfigError",
     "Connection",
     "Connections",
+    "DHT",
+    "DHTModeChanged",
+    "DHTValidate",
+    "DHTValue",
     "DialError",
     "Discovery",
     "DiscoveryEvent",
@@ -323,6 +335,7 @@ __all__ = [
     "PortMapping",
     "PrivateKey",
     "ProtocolNotSupported",
+    "Provider",
     "PublicKey",
     "Pubsub",
     "PubsubInfo",
@@ -339,6 +352,7 @@ __all__ = [
     "Reservation",
     "ReservationChanged",
     "ResourceLimitExceeded",
+    "Search",
     "SecurityError",
     "Service",
     "SourceFailed",
@@ -359,6 +373,7 @@ __all__ = [
     "cid",
     "config",
     "connections",
+    "dht",
     "discovery",
     "envelope",
     "errors",

@@ -98,6 +98,10 @@ EVENT_NAT_TYPE = 72
 EVENT_HOLE_PUNCH = 73
 EVENT_RESERVATION = 74
 EVENT_PORT_MAPPING = 75
+EVENT_DHT_VALIDATE = 50
+EVENT_DHT_VALUE = 51
+EVENT_DHT_PROVIDER = 52
+EVENT_DHT_MODE = 53
 
 FLAG_INBOUND = 1
 FLAG_RELAYED = 2
@@ -318,5 +322,21 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "p2p_limits_info": (c_int, (_handle, _text_out)),
     # Diagnosis
     "p2p_peer_explain": (c_int, (_handle, _text, _text, _text_out, _call)),
+    # DHT
+    "p2p_dht_bootstrap": (c_int, (_handle, c_int32, _call)),
+    "p2p_dht_put": (c_int, (_handle, _text, _bytes, c_size_t, _text, _call)),
+    "p2p_dht_get": (c_int, (_handle, _text, _text, _bytes_out, _size_out, _call)),
+    "p2p_dht_search": (c_int, (_handle, _text, _text, _handle, c_uint64, _handle_out)),
+    "p2p_dht_set": (c_int, (_handle, _text, _bytes, c_size_t, _text, _call)),
+    "p2p_dht_unset": (c_int, (_handle, _text, _call)),
+    "p2p_dht_provide": (c_int, (_handle, _text, _call)),
+    "p2p_dht_provide_start": (c_int, (_handle, _text, _call)),
+    "p2p_dht_provide_stop": (c_int, (_handle, _text, _call)),
+    "p2p_dht_find_providers": (c_int, (_handle, _text, _text, _handle, c_uint64, _handle_out)),
+    "p2p_dht_find_peer": (c_int, (_handle, _text, _text_out, _call)),
+    "p2p_dht_closest_peers": (c_int, (_handle, _text, _text_out, _call)),
+    "p2p_dht_refresh": (c_int, (_handle, _call)),
+    "p2p_dht_mode": (c_int, (_handle, _text)),
+    "p2p_dht_info": (c_int, (_handle, _text_out)),
 }
 """Every function of the header: name to (result, parameters)."""

@@ -16,6 +16,8 @@ from .peer import Multiaddr, PeerId
 
 __all__ = [
     "AddressesChanged",
+    "DHTModeChanged",
+    "DHTValidate",
     "Event",
     "Events",
     "ListenFailed",
@@ -112,6 +114,32 @@ class PeerPardoned:
 
 
 @dataclass(frozen=True)
+class DHTModeChanged:
+    """The node began, or ceased, to answer for the DHT."""
+
+    serving: bool
+    protocols: tuple[str, ...]
+    """Those it answers."""
+
+
+@dataclass(frozen=True)
+class DHTValidate:
+    """A value for a namespace of the DHT with the rule "ask" wants a verdict. It comes only to who asks for events of this type."""
+
+    key: str
+    data: bytes
+    _lib: Library
+    _token: int
+
+    def answer(self, verdict: bool | int) -> bool:
+        """Give the verdict. Returns False if it came too late, and the default took its place."""
+        if isinstance(verdict, bool):
+            verdict = _abi.VERDICT_ACCEPT if verdict else _abi.VERDICT_REJECT
+        code: int = self._lib.p2p_answer(self._token, int(verdict))
+        return code >= 0
+
+
+@dataclass(frozen=True)
 class PeerJoined:
     """A peer subscribed to a topic that this node has joined."""
 
@@ -141,6 +169,7 @@ Event = Union[
     nat.HolePunch,
     nat.PortMapping,
     relay.ReservationChanged,
+    DHTModeChanged,
 ]
 EVENTS = (
     PeerConnected,
@@ -154,6 +183,7 @@ EVENTS = (
     PeerPardoned,
     *nat.EVENTS,
     *relay.EVENTS,
+    DHTModeChanged,
 )
 E = TypeVar("E", covariant=True)
 
@@ -187,6 +217,9 @@ def make(type_: int, status: int, object_: int, value: int, flags: int, text: by
         return ListenFailed(Multiaddr(lines[0]), "\n".join(lines[1:]))
     event: Event | None = nat.make(type_, status, object_, value, lines) or relay.make(type_, status, object_, value, lines)
     return event
+    if type_ == _abi.EVENT_DHT_MODE:
+        return DHTModeChanged(lines[0] == "server", tuple(lines[1:]))
+    return None
 
 
 class EventHub:
@@ -220,10 +253,16 @@ class EventHub:
                 if batch is None:
                     break
                 headers, block = batch
-                for type_, status, _, _, object_, value, flags, text, text_n, _, _, _ in headers:
+                for type_, status, _, _, object_, value, flags, text, text_n, data, data_n, _ in headers:
                     if type_ == _abi.EVENT_DROPPED:
                         for events in iterators:
                             events.missed += value
+                        continue
+                    if type_ == _abi.EVENT_DHT_VALIDATE:
+                        key = bytes(block[text : text + text_n]).decode("utf-8", "replace")
+                        asked = DHTValidate(key, bytes(block[data : data + data_n]), self.lib, object_)
+                        for events in iterators:
+                            events.put(asked)
                         continue
                     event = make(type_, status, object_, value, flags, bytes(block[text : text + text_n]))
                     if event is not None:

@@ -42,6 +42,7 @@ from .config import (
     YamuxOptions,
 )
 from .connections import Connections
+from .dht import DHT
 from .discovery import Discovery
 from .errors import NodeClosed, NotFound, StateError
 from .events import CAPACITY, EventHub, Events
@@ -187,6 +188,8 @@ class Node:
         """Reachability, and ways through NATs."""
         self.relay = Relay(self._core)
         """Relays in use, and the one that this node can be."""
+        self.dht = DHT(self._core)
+        """The distributed hash table; the option ``dht`` turns it on."""
 
     # Life.
 
@@ -678,7 +681,7 @@ class Core:
 
     # Services.
 
-    def decorate(self, handler: Any, register: Callable[[Any], Service]) -> Any:
+    def decorate(self, handler: Any, register: Callable[[Any], Any]) -> Any:
         if handler is not None:
             return register(handler)
 

@@ -14,13 +14,16 @@ wait. The words are those of the asyncio face, whose documentation holds.
 from __future__ import annotations
 
 import socket as _socket
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Generic, Iterable, Iterator, Mapping, TypeVar, Union, overload
 
 from ._blocking import BlockingPump
 from ._library import library
 from ._sync_discovery import Discovery
 from .address import resolve_on
 from .connections import Connections as _Connections
+from .dht import DHT as _DHT
+from .dht import DHTValue, Provider
+from .dht import Search as _Search
 from .errors import NodeClosed
 from .events import CAPACITY
 from .events import Event as AnyEvent
@@ -67,6 +70,13 @@ __all__ = [
     "Relay",
     "RequestStream",
     "Reservation",
+    "DHT",
+    "Events",
+    "Node",
+    "Perf",
+    "Pubsub",
+    "RequestStream",
+    "Search",
     "Stream",
     "Subscription",
     "Topic",
@@ -433,6 +443,114 @@ class Relay:
         return self._here().run(self._relay.reserve(addresses, timeout=timeout))
 
 
+class Search(Generic[T]):
+    """Results of a running query: an iterator; see :class:`libp2pgo.Search`."""
+
+    def __init__(self, pump: BlockingPump, search: _Search[T]) -> None:
+        self._pump = pump
+        self._search = search
+
+    def next(self, *, timeout: float | None = None) -> T | None:
+        return self._pump.run(self._search.next(timeout=timeout))
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            result = self.next()
+            if result is None:
+                return
+            yield result
+
+    def close(self) -> None:
+        self._search.close()
+
+    def __enter__(self) -> Search[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class DHT:
+    """A node's part in the distributed hash table; see :class:`libp2pgo.DHT`."""
+
+    def __init__(self, pump: Callable[[], BlockingPump], dht: _DHT) -> None:
+        self._pump = pump
+        self._dht = dht
+
+    def __repr__(self) -> str:
+        return repr(self._dht)
+
+    def bootstrap(self, min_peers: int = 1, *, timeout: float | None = 30.0) -> int:
+        return self._pump().run(self._dht.bootstrap(min_peers, timeout=timeout))
+
+    def put(self, key: str, value: BytesLike, *, min_peers: int = 1, timeout: float | None = 30.0) -> int:
+        return self._pump().run(self._dht.put(key, value, min_peers=min_peers, timeout=timeout))
+
+    def get(self, key: str, *, owner: str | None = None, quorum: int = 0, raw: bool = False, timeout: float | None = 30.0) -> bytes:
+        return self._pump().run(self._dht.get(key, owner=owner, quorum=quorum, raw=raw, timeout=timeout))
+
+    def search(
+        self, key: str, *, owner: str | None = None, quorum: int = 0, raw: bool = False, timeout: float | None = 60.0
+    ) -> Search[DHTValue]:
+        return Search(self._pump(), self._dht.search(key, owner=owner, quorum=quorum, raw=raw, timeout=timeout))
+
+    def set(
+        self,
+        name: str,
+        value: BytesLike,
+        *,
+        expiry: float | None = None,
+        republish: bool = True,
+        min_peers: int = 1,
+        timeout: float | None = 30.0,
+    ) -> int:
+        work = self._dht.set(name, value, expiry=expiry, republish=republish, min_peers=min_peers, timeout=timeout)
+        return self._pump().run(work)
+
+    def unset(self, name: str, *, timeout: float | None = 30.0) -> None:
+        self._pump().run(self._dht.unset(name, timeout=timeout))
+
+    def validator(self, function: Callable[[str, bytes], Judgement]) -> Callable[[str, bytes], Judgement]:
+        """As :meth:`libp2pgo.DHT.validator`, with a plain function that runs on a thread of its own."""
+        self._dht.validator(function)
+        return function
+
+    def provide(self, key: str, *, timeout: float | None = 30.0) -> int:
+        return self._pump().run(self._dht.provide(key, timeout=timeout))
+
+    def start_providing(self, keys: str | Iterable[str], *, timeout: float | None = 30.0) -> None:
+        self._pump().run(self._dht.start_providing(keys, timeout=timeout))
+
+    def stop_providing(self, keys: str | Iterable[str], *, timeout: float | None = 30.0) -> None:
+        self._pump().run(self._dht.stop_providing(keys, timeout=timeout))
+
+    def find_providers(self, key: str, *, count: int = 0, timeout: float | None = 60.0) -> Search[Provider]:
+        return Search(self._pump(), self._dht.find_providers(key, count=count, timeout=timeout))
+
+    def find_peer(self, peer: str, *, timeout: float | None = 30.0) -> tuple[Multiaddr, ...]:
+        return self._pump().run(self._dht.find_peer(peer, timeout=timeout))
+
+    def closest_peers(self, key: str, *, timeout: float | None = 30.0) -> list[PeerId]:
+        return self._pump().run(self._dht.closest_peers(key, timeout=timeout))
+
+    def refresh(self, *, timeout: float | None = 30.0) -> int:
+        return self._pump().run(self._dht.refresh(timeout=timeout))
+
+    @property
+    def mode(self) -> str:
+        return self._dht.mode
+
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        self._dht.mode = mode
+
+    def peers(self) -> list[PeerId]:
+        return self._dht.peers()
+
+    def info(self) -> dict[str, Any]:
+        return self._dht.info()
+
+
 class Node:
     """A node; see :class:`libp2pgo.Node`, whose options it takes. Start and end it with ``with``, or with start and close."""
 
@@ -446,6 +564,7 @@ class Node:
         self._blocking: BlockingPump | None = None
         self.nat = NAT(self._here, self._node.nat)
         self.relay = Relay(self._here, self._node.relay)
+        self.dht = DHT(self._here, self._node.dht)
 
     def _here(self) -> BlockingPump:
         if self._blocking is None or not self._core.handle:
