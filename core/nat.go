@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	ma "github.com/multiformats/go-multiaddr"
 	"go.uber.org/fx"
@@ -54,7 +55,7 @@ func (s *natState) options(relay *RelayConfig) []libp2p.Option {
 	}
 	switch c.Reachability {
 	case "public":
-		options = append(options, libp2p.ForceReachabilityPublic())
+		options = append(options, libp2p.ForceReachabilityPublic(), libp2p.UDPBlackHoleSuccessCounter(provenUDP()))
 	case "private":
 		options = append(options, libp2p.ForceReachabilityPrivate())
 	}
@@ -69,6 +70,16 @@ func (s *natState) options(relay *RelayConfig) []libp2p.Option {
 			holepunch.DirectDialTimeout(time.Duration(c.HolePunch.DialTimeoutMs)*time.Millisecond)))
 	}
 	return options
+}
+
+// provenUDP has UDP work until a hundred dials said otherwise. Upstream begins in doubt, in which its AutoNAT version 2 refuses to look at UDP
+// addresses; a server that is seldom the one that dials never gets out of it.
+func provenUDP() *swarm.BlackHoleSuccessCounter {
+	counter := &swarm.BlackHoleSuccessCounter{N: 100, MinSuccesses: 5, Name: "UDP"} // upstream's numbers
+	for range counter.N {
+		counter.RecordResult(true)
+	}
+	return counter
 }
 
 // watchNAT follows what the host finds out.
