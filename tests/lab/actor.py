@@ -41,6 +41,8 @@ class Actor:
         self.host = host
         self.language = language
         self.name = f"{host.name} ({language})"
+        self.id = ""
+        """The peer id of its first node."""
         self.events: list[dict[str, Any]] = []
         """All that its nodes told so far; ``at`` is when, by time.monotonic."""
         self._changed = threading.Condition()
@@ -111,6 +113,7 @@ class Actor:
     def start(self, nodes: int = 1, **options: Any) -> list[dict[str, Any]]:
         """Start nodes with the same options; returns the id and the addresses of each."""
         started: list[dict[str, Any]] = self.do("start", nodes=nodes, options=options)
+        self.id = self.id or started[0]["id"]
         return started
 
     def event(self, type: str, *, limit: float = LIMIT, since: float = 0, where: Callable[[dict[str, Any]], bool] = bool, **fields: Any) -> dict[str, Any]:

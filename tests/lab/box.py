@@ -120,6 +120,17 @@ def nft(network: str, rules: str) -> str:
     return f"ip netns exec {network} nft -f - <<'EOF'\n{rules}\nEOF"
 
 
+_PROBE = [
+    "ip netns add probe",
+    "ip -n probe link add br0 type bridge",
+    "ip -n probe link add p0 type veth peer name p1",
+    "tc -n probe qdisc add dev p0 root tbf rate 1mbit burst 16kb latency 50ms",
+    nft("probe", "table netdev t {\nchain c {\ntype filter hook ingress device p0 priority 0\nnumgen random mod 100 < 1 drop\n}\n}"),
+    nft("probe", "table ip n {\nchain c {\ntype nat hook postrouting priority srcnat\nmasquerade random,fully-random\n}\n}"),
+]
+"""What of the kernel the laboratory is made of; that the rest of it works is for its tests to say."""
+
+
 def why_unavailable() -> str | None:
     """Why there can be no laboratory here, or None."""
     try:
@@ -127,7 +138,7 @@ def why_unavailable() -> str | None:
     except Unavailable as reason:
         return str(reason)
     try:
-        box.script("ip netns add probe", nft("probe", "table netdev t {\nchain c {\ntype filter hook ingress device lo priority 0\n}\n}"))
+        box.script(*_PROBE)
     except RuntimeError as reason:
         return str(reason)
     finally:

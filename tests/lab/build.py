@@ -46,6 +46,11 @@ def actor(language: str) -> list[str]:
             command = f"{os.environ.get('CC', 'cc')} {flags} {PROGRAMS / 'actor.c'} $(pkg-config --cflags --libs libp2pgo) -o {output}"
             subprocess.run(["sh", "-ec", command], check=True, env=environment())
         return [str(output)]
+    if language == "go":
+        output = BUILD / "lab" / "goactor"
+        if _stale(output, PROGRAMS / "goactor" / "main.go", *(ROOT / "core").glob("*.go")):
+            subprocess.run(["go", "build", "-o", str(output), "./tests/lab/programs/goactor"], cwd=ROOT, check=True, env={**os.environ, "CGO_ENABLED": "0"})
+        return [str(output)]
     raise ValueError(f"no actor in {language}")
 
 

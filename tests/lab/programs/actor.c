@@ -303,6 +303,10 @@ static int obey(const char *order)
         if ((error = p2p_peer_info(node, text_of(order, "peer"), &out)) >= 0) fputs(out, stdout);
     } else if (!strcmp(verb, "info")) {
         if ((error = p2p_info(node, &out)) >= 0) fputs(out, stdout);
+    } else if (!strcmp(verb, "nat")) {
+        if ((error = p2p_nat_info(node, &out)) >= 0) fputs(out, stdout);
+    } else if (!strcmp(verb, "relay")) {
+        if ((error = p2p_relay_info(node, &out)) >= 0) fputs(out, stdout);
     } else if (!strcmp(verb, "ask")) {
         const char *text = text_of(order, "text");
         const char *options = number_of(order, "allow_limited", 0) ? "{\"allow_limited\": true}" : NULL;

@@ -12,6 +12,11 @@ const TYPES = {
   'peer:discovery': 'peer_found',
   'peer:reconnect-failure': 'peer_unreachable',
   'self:peer:update': 'addresses',
+  'nat:reachability': 'reachability',
+  'nat:address': 'address_reachability',
+  'nat:type': 'nat_type',
+  'nat:hole-punch': 'hole_punch',
+  'relay:reservation': 'reservation',
 }
 
 const nodes = []
@@ -51,6 +56,8 @@ const verbs = {
   peers: ({ node }) => nodes[node].peers(),
   peer: ({ node, peer }) => nodes[node].peerInfo(peer),
   info: ({ node }) => nodes[node].info(),
+  nat: ({ node }) => nodes[node].nat.info(),
+  relay: ({ node }) => nodes[node].relay.info(),
   async ask({ node, peer, text, allow_limited = false, timeout_ms = 30000 }) {
     return (await nodes[node].request(peer, ECHO, text, { allow_limited, timeout: timeout_ms })).toString()
   },

@@ -11,7 +11,13 @@ import libp2pgo
 from libp2pgo import Node
 
 ECHO = "/lab/echo/1"
-TYPES = {"AddressesChanged": "addresses", "PathChanged": "peer_path"}
+TYPES = {
+    "AddressesChanged": "addresses",
+    "PathChanged": "peer_path",
+    "ReachabilityChanged": "reachability",
+    "NATTypeChanged": "nat_type",
+    "ReservationChanged": "reservation",
+}
 """Where a class is not named as the header names the event."""
 
 
@@ -61,6 +67,12 @@ class Actor:
 
     async def info(self, node):
         return self.nodes[node].info()
+
+    async def nat(self, node):
+        return self.nodes[node].nat.info()
+
+    async def relay(self, node):
+        return self.nodes[node].relay.info()
 
     async def ask(self, node, peer, text, allow_limited=False, timeout_ms=30000):
         answer = await self.nodes[node].request(peer, ECHO, text.encode(), allow_limited=allow_limited, timeout=timeout_ms / 1000)

@@ -104,7 +104,6 @@ _WHERE = {
     "node": ("Node", "Service"),
     "numbers": ("Bandwidth", "BandwidthInfo", "Metrics", "MetricsServer", "Perf", "PerfResult", "PerfServer"),
     "peer": ("Connection", "PeerInfo"),
-    "peerstore": ("Peerstore",),
     "pubsub": ("Message", "Subscription", "Topic", "Verdict"),
     "pubsub_control": ("Pubsub", "PubsubInfo", "Trace"),
     "relay": ("Relay", "Reservation", "ReservationChanged"),
@@ -130,7 +129,6 @@ _MODULES = (
     "node",
     "numbers",
     "peer",
-    "peerstore",
     "pubsub",
     "pubsub_control",
     "relay",
@@ -158,7 +156,6 @@ if TYPE_CHECKING:
         node,
         numbers,
         peer,
-        peerstore,
         pubsub,
         pubsub_control,
         relay,
@@ -250,7 +247,6 @@ if TYPE_CHECKING:
     from .node import Node, Service
     from .numbers import Bandwidth, BandwidthInfo, Metrics, MetricsServer, Perf, PerfResult, PerfServer
     from .peer import Connection, PeerInfo
-    from .peerstore import Peerstore
     from .pubsub import Message, Subscription, Topic, Verdict
     from .pubsub_control import Pubsub, PubsubInfo, Trace
     from .relay import Relay, Reservation, ReservationChanged
@@ -335,7 +331,6 @@ __all__ = [
     "Perf",
     "PerfResult",
     "PerfServer",
-    "Peerstore",
     "PermissionDenied",
     "PortMapping",
     "PrivateKey",
@@ -391,7 +386,6 @@ __all__ = [
     "node",
     "numbers",
     "peer",
-    "peerstore",
     "pubsub",
     "pubsub_control",
     "relay",

@@ -28,7 +28,6 @@ __all__ = [
     "Options",
     "PrivateNetworkOptions",
     "PubsubGaterOptions",
-    "PeerstoreOptions",
     "PubsubOptions",
     "PubsubScoreOptions",
     "RelayClientOptions",
@@ -76,11 +75,6 @@ class YamuxOptions(TypedDict, total=False):
 
 class PrivateNetworkOptions(TypedDict, total=False):
     file: str
-
-
-class PeerstoreOptions(TypedDict, total=False):
-    directory: str
-    remember_ms: int
 
 
 class LimitsOptions(TypedDict, total=False):
@@ -350,7 +344,6 @@ class Options(TypedDict, total=False):
     security: List[str]
     yamux: YamuxOptions
     private_network: PrivateNetworkOptions
-    peerstore: PeerstoreOptions
     limits: LimitsOptions
     gating: GatingOptions
     connections: ConnectionsOptions
