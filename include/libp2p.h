@@ -860,7 +860,7 @@ P2P_API int p2p_pubsub_block(p2p_handle node, const char *peer);
 P2P_API int p2p_pubsub_unblock(p2p_handle node, const char *peer);
 
 /* p2p_pubsub_direct_add stays connected to a peer and passes every message of its topics to it, outside the mesh and whatever its score. It has to do
- * the same with this node. addresses as for p2p_peer_connect. P2P_E_STATE: the router is not gossipsub. */
+ * the same with this node. addresses: where it is, as for p2p_peer_keep. P2P_E_STATE: the router is not gossipsub. */
 P2P_API int p2p_pubsub_direct_add(p2p_handle node, const char *addresses);
 
 /* p2p_pubsub_direct_remove ends p2p_pubsub_direct_add; the connection stays until it is lost. P2P_E_NOT_FOUND: was not direct. */
