@@ -25,23 +25,24 @@ func openDHTStore(path string) (s *dhtStore, err error) {
 	}
 	defer Recovered("open dht.store", &err)
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, storeError(path, err)
+		return nil, storeError("dht.store", path, err)
 	}
 	level, err := leveldb.NewDatastore(path, nil)
 	if err != nil {
-		return nil, storeError(path, err)
+		return nil, storeError("dht.store", path, err)
 	}
 	return &dhtStore{path, level}, nil
 }
 
-func storeError(path string, err error) error {
+// storeError tells why the directory that an option names cannot be used.
+func storeError(option, path string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES) && isLocked(path):
-		return Errorf(ErrBusy, "dht.store %q: another node uses it", path)
+		return Errorf(ErrBusy, "%s %q: another node uses it", option, path)
 	case errors.Is(err, os.ErrPermission):
-		return Errorf(ErrPermission, "dht.store %q: %w", path, err)
+		return Errorf(ErrPermission, "%s %q: %w", option, path, err)
 	}
-	return Errorf(ErrSystem, "dht.store %q: %w", path, err)
+	return Errorf(ErrSystem, "%s %q: %w", option, path, err)
 }
 
 // isLocked tells a lock that is held from a file that must not be opened: both can be EACCES.

@@ -15,6 +15,7 @@ type RendezvousConfig struct {
 	MaxNamespace     int      `json:"max_namespace" min:"1" max:"255" doc:"bytes of the longest name a point takes"`
 	MaxResults       int      `json:"max_results" min:"1" max:"1000" doc:"registrations in one answer of a point; the cookie brings the others"`
 	MaxStreams       int      `json:"max_streams" min:"1" max:"1000000" doc:"peers that a point talks with at a time"`
+	Store            string   `json:"store" doc:"directory that keeps a point's registrations, and its cookies good, over a restart; \"\": in memory, lost with the node"`
 	TTLMinMs         int64    `json:"ttl_min_ms" min:"1000" max:"259200000" doc:"shortest life of a registration that a point grants"`
 	TTLMaxMs         int64    `json:"ttl_max_ms" min:"1000" max:"259200000" doc:"longest life of a registration that a point grants"`
 }
@@ -46,6 +47,9 @@ func (c *RendezvousConfig) checkValues() error {
 func (c *RendezvousConfig) checkConflicts() error {
 	if c.TTLMinMs > c.TTLMaxMs {
 		return &OptionError{"rendezvous.ttl_min_ms", fmt.Sprintf("%d is more than rendezvous.ttl_max_ms, %d", c.TTLMinMs, c.TTLMaxMs)}
+	}
+	if c.Store != "" && !c.Server {
+		return &OptionError{"rendezvous.store", "conflicts with rendezvous.server, which is off: there is nothing to keep"}
 	}
 	return nil
 }

@@ -36,6 +36,21 @@ func (n *Node) startRendezvous() error {
 	}
 	c := n.cfg.Rendezvous
 	r := &rendezvousServer{node: n, cfg: c, store: newRendezvousStore(c.MaxRegistrations, c.MaxPerPeer)}
+	if c.Store != "" {
+		disk, err := openRendezvousDisk(c.Store)
+		if err == nil {
+			_, err = n.onClose(func() {
+				r.store.detach() // some requests may still be at work
+				disk.close()
+			})
+		}
+		if err == nil {
+			err = disk.load(r.store)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	r.service = &Service{node: n, protocols: []string{rendezvousProtocol}}
 	err := r.service.start(func(s network.Stream, open int64, ended func()) {
 		defer ended()

@@ -17,7 +17,8 @@ import (
 // a place in that order and costs the point nothing to remember.
 type rendezvousStore struct {
 	maxAll, maxPeer int
-	instance        [4]byte // of the cookies of this store alone: after a restart the order is another
+	disk            *rendezvousDisk // nil: in memory alone
+	instance        [4]byte         // of the cookies of this store alone: after a restart the order is another
 
 	mu       sync.Mutex
 	last     uint64                              // guarded by mu; number of the latest registration
@@ -58,14 +59,23 @@ func (s *rendezvousStore) register(key rendezvousKey, records [2][]byte, ttl tim
 	if old := s.entries[key]; old != nil {
 		s.removeLocked(old)
 	}
+	status, words = s.addLocked(&rendezvousStored{key: key, records: records, expires: s.now().Add(ttl), number: s.last + 1})
+	if status == rendezvousOK {
+		s.disk.put(s.entries[key])
+	}
+	return status, words
+}
+
+// addLocked adds what is not there, in its place by number, which is the last.
+func (s *rendezvousStore) addLocked(e *rendezvousStored) (status uint64, words string) {
+	key := e.key
 	switch {
 	case s.perPeer[key.peer].all >= s.maxPeer:
 		return rendezvousUnavailable, "too many registrations of this peer"
 	case len(s.entries) >= s.maxAll:
 		return rendezvousUnavailable, "the point is full"
 	}
-	s.last++
-	e := &rendezvousStored{key: key, records: records, expires: s.now().Add(ttl), number: s.last}
+	s.last = e.number
 	named := s.perName[key.namespace]
 	if named == nil {
 		named = list.New()
@@ -84,6 +94,13 @@ func (s *rendezvousStore) unregister(key rendezvousKey) {
 	if e := s.entries[key]; e != nil {
 		s.removeLocked(e)
 	}
+}
+
+// detach keeps what follows in memory alone.
+func (s *rendezvousStore) detach() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.disk = nil
 }
 
 // registersDraft tells whether the peer has a registration with a record in the draft's form alone.
@@ -189,6 +206,7 @@ func (s *rendezvousStore) pruneLocked() {
 }
 
 func (s *rendezvousStore) removeLocked(e *rendezvousStored) {
+	s.disk.remove(e.key)
 	heap.Remove(&s.expiring, e.index)
 	delete(s.entries, e.key)
 	s.all.Remove(e.inAll)

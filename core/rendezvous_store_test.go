@@ -215,3 +215,17 @@ func TestRendezvousErrorsMatchOneKind(t *testing.T) {
 		}
 	}
 }
+
+// Whatever lies in the store, reading it ends in a registration that can be written again, or in nothing.
+func FuzzStoredRegistration(f *testing.F) {
+	f.Add(encodeStored(&rendezvousStored{key: rendezvousKey{peer.ID("\x00\x01a"), "n"}, records: [2][]byte{[]byte("r"), nil}, number: 7, expires: time.UnixMilli(9)}))
+	f.Add([]byte("0123456789abcdef\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if e := decodeStored(b); e != nil {
+			again := decodeStored(encodeStored(e))
+			if again == nil || again.key != e.key || again.number != e.number || !again.expires.Equal(e.expires) {
+				t.Fatalf("%+v became %+v", e, again)
+			}
+		}
+	})
+}

@@ -211,3 +211,47 @@ func TestRendezvousPointSurvivesGarbage(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A point with a store keeps registrations, and cookies, over a restart; what has expired meanwhile is gone.
+func TestRendezvousPointRestarts(t *testing.T) {
+	store := t.TempDir() + "/point"
+	key := t.TempDir() + "/key"
+	options := []string{"rendezvous.store", store, "identity.file", key, "rendezvous.ttl_min_ms", "1000"}
+	rendezvous := meetingPoint(t, options...)
+	nodes := []*core.Node{start(t), start(t), start(t)}
+	for _, n := range nodes[:2] {
+		if _, err := registerAt(t, n, rendezvous, "n", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o, _ := core.ParseRegisterOptions([]byte(`{"ttl_ms":1000}`))
+	brief, err := nodes[2].Register(timeout(t), rendezvous.Addresses(), "n", o, core.Inbox[core.DiscoveryEvent]{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(brief.Close)
+	first := discoverAt(t, nodes[2], rendezvous, "n", core.DiscoverOptions{Limit: 1})
+	busy, err := core.New(timeout(t), config(t, "rendezvous.server", "true", "rendezvous.store", store), core.Inbox[core.Event]{})
+	if err == nil {
+		busy.Close()
+	}
+	mustMatch(t, err, core.ErrBusy, "rendezvous.store", store)
+	rendezvous.Close()
+	time.Sleep(1100 * time.Millisecond) // the brief one expires while nobody is there
+
+	rendezvous = meetingPoint(t, options...)
+	rest := discoverAt(t, nodes[2], rendezvous, "n", core.DiscoverOptions{Cookie: first.Cookie})
+	got := append(peersOf(first), peersOf(rest)...)
+	if !slices.Equal(got, []peer.ID{nodes[0].ID(), nodes[1].ID()}) {
+		t.Fatalf("%v", got)
+	}
+	if err := nodes[0].Unregister(timeout(t), rendezvous.Addresses(), "n"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is taken back", func() bool { return rendezvous.RendezvousInfo().Registrations == 1 })
+	rendezvous.Close()
+	rendezvous = meetingPoint(t, append(options, "rendezvous.max_per_peer", "1")...)
+	if got := peersOf(discoverAt(t, nodes[2], rendezvous, "n", core.DiscoverOptions{})); !slices.Equal(got, []peer.ID{nodes[1].ID()}) {
+		t.Fatalf("%v", got)
+	}
+}

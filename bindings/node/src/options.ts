@@ -128,6 +128,8 @@ export interface NodeOptions {
     max_namespace?: number | undefined
     max_results?: number | undefined
     max_streams?: number | undefined
+    /** Directory that keeps registrations over a restart. */
+    store?: string | undefined
     ttl_min_ms?: number | undefined
     ttl_max_ms?: number | undefined
   }

@@ -123,4 +123,13 @@ explain(new RequestError(404, 'no such thing'))
 // @ts-expect-error the reason is a number
 new RequestError('404', 'no such thing')
 
+const meeting = node.discovery.join('x', { sources: ['dht', 'peers'], max_peers: 3 })
+for await (const peer of meeting) same<typeof peer, string>(true)
+for await (const found of node.discovery.find('x')) same<typeof found.addresses, string[]>(true)
+meeting.on('peer:unreachable', ({ error }) => same<typeof error, Libp2pError>(true))
+// @ts-expect-error no such source
+node.discovery.find('x', { sources: ['peers'] })
+const registration = await node.discovery.register('/x', 'name', { ttl_ms: 5, timeout: 5 })
+same<typeof registration.grantedMs, number>(true)
+
 await node[Symbol.asyncDispose]()

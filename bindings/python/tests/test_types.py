@@ -31,6 +31,18 @@ if TYPE_CHECKING:
             assert_type(anything, libp2pgo.Event)
         async for message in node.subscribe("x", overflow="drop_oldest"):
             assert_type(message, libp2pgo.Message)
+        async with node.discovery.join("x") as meeting:
+            assert_type(meeting, libp2pgo.Meeting)
+            assert_type(meeting.peers(), "list[libp2pgo.PeerId]")
+            async for met in meeting:
+                assert_type(met, libp2pgo.PeerId)
+            async for gone in meeting.events(libp2pgo.PeerGone):
+                assert_type(gone, libp2pgo.PeerGone)
+            async for happening in meeting.events():
+                assert_type(happening, libp2pgo.DiscoveryEvent)
+        async for found in node.discovery.find("x"):
+            assert_type(found, libp2pgo.FoundPeer)
+        assert_type(await node.discovery.discover("/x"), libp2pgo.RendezvousAnswer)
         node.subscribe("x", overflow="drop_all")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         libp2pgo.Node(listen=["/x"], pubsub={"d": 8})
         libp2pgo.Node(pubsub={"degree": 8})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -17,7 +17,7 @@ from .peer import Addresses, PeerId
 class DiscoveryEvents:
     """What discovery does, as an iterator; see :class:`libp2pgo.DiscoveryEvents`."""
 
-    def __init__(self, pump: BlockingPump, events: _DiscoveryEvents) -> None:
+    def __init__(self, pump: BlockingPump, events: _DiscoveryEvents[Any]) -> None:
         self._pump = pump
         self._events = events
 

@@ -124,6 +124,7 @@ class RendezvousOptions(TypedDict, total=False):
     max_namespace: int
     max_results: int
     max_streams: int
+    store: str
     ttl_min_ms: int
     ttl_max_ms: int
 

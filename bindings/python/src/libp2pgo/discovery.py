@@ -6,7 +6,7 @@ import json
 import weakref
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Generic, Iterable, Sequence, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Generic, Iterable, Sequence, TypeVar, Union, overload
 
 from . import _abi
 from ._engine import Future, Pump, next_tag
@@ -97,6 +97,7 @@ class PeerUnanswering:
 
 DiscoveryEvent = Union[FoundPeer, Advertised, SourceFailed, PeerMet, PeerGone, PeerUnanswering]
 T = TypeVar("T")
+E = TypeVar("E", covariant=True)
 
 
 def _make(type_: int, status: int, object_: int, value: int, flags: int, text: bytes) -> DiscoveryEvent | None:
@@ -163,7 +164,7 @@ class _Flow(Generic[T]):
                 raise Timeout(f"no {self._what} within {timeout} s") from None
 
 
-class DiscoveryEvents:
+class DiscoveryEvents(Generic[E]):
     """An async iterator of what discovery does, from its creation on. Bounded: ``missed`` counts what was not fetched in time."""
 
     def __init__(self, pump: Pump, types: tuple[type[Any], ...]) -> None:
@@ -174,14 +175,15 @@ class DiscoveryEvents:
     def missed(self) -> int:
         return self.flow.missed
 
-    async def next(self, *, timeout: float | None = None) -> Any:
+    async def next(self, *, timeout: float | None = None) -> E | None:
         """Return the next event, or None at the end. Cancelling loses nothing."""
-        return await self.flow.next(timeout)
+        event: E | None = await self.flow.next(timeout)
+        return event
 
-    def __aiter__(self) -> DiscoveryEvents:
+    def __aiter__(self) -> DiscoveryEvents[E]:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> E:
         event = await self.next()
         if event is None:
             raise StopAsyncIteration
@@ -191,7 +193,7 @@ class DiscoveryEvents:
         """End it."""
         self.flow.end()
 
-    async def __aenter__(self) -> DiscoveryEvents:
+    async def __aenter__(self) -> DiscoveryEvents[E]:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -207,7 +209,7 @@ class _Running:
         self._pump = core.here()
         self._tag = next_tag()
         self._closed = False
-        self._watchers: weakref.WeakSet[DiscoveryEvents] = weakref.WeakSet()
+        self._watchers: weakref.WeakSet[DiscoveryEvents[Any]] = weakref.WeakSet()
         self._pump.targets[self._tag] = self._arrived
 
     def _open(self, function: Callable[..., int], *args: Any) -> None:
@@ -246,9 +248,15 @@ class _Running:
     def _over(self, error: Error | None) -> None:
         """Take the end."""
 
-    def events(self, *types: type[Any]) -> DiscoveryEvents:
+    @overload
+    def events(self) -> DiscoveryEvents[DiscoveryEvent]: ...
+    @overload
+    def events(self, first: type[T], /) -> DiscoveryEvents[T]: ...
+    @overload
+    def events(self, *types: type[Any]) -> DiscoveryEvents[Any]: ...
+    def events(self, *types: type[Any]) -> DiscoveryEvents[Any]:
         """Iterate over what happens from now on, or over events of some types."""
-        events = DiscoveryEvents(self._core.here(), types)
+        events: DiscoveryEvents[Any] = DiscoveryEvents(self._core.here(), types)
         if self._closed:
             events.close()
         self._watchers.add(events)
