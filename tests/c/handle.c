@@ -35,6 +35,29 @@ static const p2p_call brief = {.size = sizeof brief, .timeout_ms = 1000};
     X(p2p_peer_keep, P2P_KIND_NODE, (h, NOWHERE))                                           \
     X(p2p_peer_release, P2P_KIND_NODE, (h, NOBODY))                                         \
     X(p2p_peer_explain, P2P_KIND_NODE, (h, NOWHERE, NULL, &text, &brief))                   \
+    X(p2p_node_listen, P2P_KIND_NODE, (h, TCP, &text))                                      \
+    X(p2p_node_unlisten, P2P_KIND_NODE, (h, TCP))                                           \
+    X(p2p_node_announce, P2P_KIND_NODE, (h, NULL))                                          \
+    X(p2p_gate_block, P2P_KIND_NODE, (h, "192.0.2.1"))                                      \
+    X(p2p_gate_allow, P2P_KIND_NODE, (h, "192.0.2.1"))                                      \
+    X(p2p_gate_remove, P2P_KIND_NODE, (h, "192.0.2.1"))                                     \
+    X(p2p_gate_default, P2P_KIND_NODE, (h, "allow"))                                        \
+    X(p2p_gate_list, P2P_KIND_NODE, (h, &text))                                             \
+    X(p2p_gate_ask, P2P_KIND_NODE, (h, NULL, queue, 0, &out))                               \
+    X(p2p_peer_tag, P2P_KIND_NODE, (h, NOBODY, "x", 1))                                     \
+    X(p2p_peer_untag, P2P_KIND_NODE, (h, NOBODY, "x"))                                      \
+    X(p2p_peer_protect, P2P_KIND_NODE, (h, NOBODY, "x"))                                    \
+    X(p2p_peer_unprotect, P2P_KIND_NODE, (h, NOBODY, "x"))                                  \
+    X(p2p_peer_trim, P2P_KIND_NODE, (h, -1, &brief))                                        \
+    X(p2p_node_watermarks, P2P_KIND_NODE, (h, -1, -1, -1))                                  \
+    X(p2p_limits_info, P2P_KIND_NODE, (h, &text))                                           \
+    X(p2p_peer_add, P2P_KIND_NODE, (h, NOWHERE, 0, &text))                                  \
+    X(p2p_peer_forget, P2P_KIND_NODE, (h, NOBODY))                                          \
+    X(p2p_peer_known, P2P_KIND_NODE, (h, &text))                                            \
+    X(p2p_peer_put, P2P_KIND_NODE, (h, NOBODY, "x", zeros, 1))                              \
+    X(p2p_peer_get, P2P_KIND_NODE, (h, NOBODY, "x", &block, &len))                          \
+    X(p2p_peer_record, P2P_KIND_NODE, (h, NULL, &block, &len))                              \
+    X(p2p_peer_add_record, P2P_KIND_NODE, (h, zeros, 1, 0, &text))                          \
     X(p2p_metrics, P2P_KIND_NODE, (h, "json", &text))                                       \
     X(p2p_metrics_serve, P2P_KIND_NODE, (h, NULL, NULL, &out))                              \
     X(p2p_bandwidth_info, P2P_KIND_NODE, (h, &text))                                        \
@@ -286,6 +309,29 @@ TEST(null__in_place_of_texts_and_results_names_the_parameter)
     IS_NULL(p2p_peer_release(node, NULL), "peer");
     IS_NULL(p2p_peer_explain(node, NULL, NULL, &text, &brief), "addresses");
     IS_NULL(p2p_peer_explain(node, NOWHERE, NULL, NULL, &brief), "text_out");
+    IS_NULL(p2p_node_listen(node, NULL, &text), "addresses");
+    IS_NULL(p2p_node_unlisten(node, NULL), "addresses");
+    IS_NULL(p2p_gate_block(node, NULL), "rules");
+    IS_NULL(p2p_gate_allow(node, NULL), "rules");
+    IS_NULL(p2p_gate_remove(node, NULL), "rules");
+    IS_NULL(p2p_gate_default(node, NULL), "verdict");
+    IS_NULL(p2p_gate_list(node, NULL), "json_out");
+    IS_NULL(p2p_gate_ask(node, NULL, queue, 0, NULL), "service_out");
+    IS_NULL(p2p_peer_tag(node, NULL, "x", 1), "peer");
+    IS_NULL(p2p_peer_tag(node, NOBODY, NULL, 1), "name");
+    IS_NULL(p2p_peer_untag(node, NOBODY, NULL), "name");
+    IS_NULL(p2p_peer_protect(node, NULL, "x"), "peer");
+    IS_NULL(p2p_peer_unprotect(node, NOBODY, NULL), "name");
+    IS_NULL(p2p_limits_info(node, NULL), "json_out");
+    IS_NULL(p2p_peer_add(node, NULL, 0, &text), "addresses");
+    IS_NULL(p2p_peer_forget(node, NULL), "peer");
+    IS_NULL(p2p_peer_known(node, NULL), "peers_out");
+    IS_NULL(p2p_peer_put(node, NOBODY, NULL, zeros, 1), "name");
+    IS_NULL(p2p_peer_put(node, NOBODY, "x", NULL, 1), "data");
+    IS_NULL(p2p_peer_get(node, NOBODY, "x", NULL, &len), "data_out");
+    IS_NULL(p2p_peer_get(node, NOBODY, "x", &block, NULL), "len_out");
+    IS_NULL(p2p_peer_record(node, NULL, NULL, &len), "record_out");
+    IS_NULL(p2p_peer_add_record(node, NULL, 1, 0, &text), "record");
     IS_NULL(p2p_metrics(node, "json", NULL), "text_out");
     IS_NULL(p2p_metrics_serve(node, NULL, NULL, NULL), "service_out");
     IS_NULL(p2p_bandwidth_info(node, NULL), "json_out");
