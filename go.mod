@@ -10,6 +10,7 @@ require (
 require (
 	github.com/gammazero/deque v1.2.1 // indirect
 	github.com/guillaumemichel/reservedpool v0.3.0 // indirect
+	github.com/hashicorp/golang-lru/arc/v2 v2.0.7 // indirect
 	github.com/ipfs/go-libdht v0.5.0 // indirect
 )
 

@@ -21,6 +21,7 @@ type Config struct {
 	Security       []string             `json:"security" enum:"tls,noise" doc:"secure channels, the preferred one first; TLS is faster where the processor has AES instructions"`
 	Yamux          YamuxConfig          `json:"yamux" doc:"the stream multiplexer on TCP and WebSocket"`
 	PrivateNetwork PrivateNetworkConfig `json:"private_network" doc:"a key that every node of a private network holds; others cannot connect"`
+	Peerstore      PeerstoreConfig      `json:"peerstore" doc:"what is remembered of peers"`
 	Limits         LimitsConfig         `json:"limits" doc:"resource limits; 0 takes the preset's value"`
 	Gating         GatingConfig         `json:"gating" doc:"who may be dialled and who may connect"`
 	Connections    ConnectionsConfig    `json:"connections" doc:"when and how far the number of connections is trimmed"`

@@ -162,6 +162,12 @@ func (g *givenAddresses) remember(id peer.ID, addresses []ma.Multiaddr) {
 	g.peers[id] = addresses
 }
 
+func (g *givenAddresses) forget(id peer.ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.peers, id)
+}
+
 func (g *givenAddresses) of(id peer.ID) []ma.Multiaddr {
 	g.mu.Lock()
 	defer g.mu.Unlock()

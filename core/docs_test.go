@@ -279,11 +279,15 @@ func TestNumbersPageListsEveryMetric(t *testing.T) {
 
 // metricLabels are the labels of metrics that a quiet pair of nodes has no samples of.
 var metricLabels = map[string]string{
-	"libp2pgo_dial_failures_total":      "transport, reason",
-	"libp2pgo_streams":                  "protocol, direction",
-	"libp2pgo_protocol_bytes_total":     "protocol, direction",
-	"libp2pgo_peer_bytes_total":         "peer, direction",
-	"libp2pgo_connections_closed_total": "transport, direction",
-	"libp2pgo_dial_black_hole":          "sort",
-	"libp2pgo_pubsub_rejected_total":    "topic, reason",
+	"libp2pgo_dial_failures_total":         "transport, reason",
+	"libp2pgo_streams":                     "protocol, direction",
+	"libp2pgo_protocol_bytes_total":        "protocol, direction",
+	"libp2pgo_peer_bytes_total":            "peer, direction",
+	"libp2pgo_connections_closed_total":    "transport, direction",
+	"libp2pgo_dial_black_hole":             "sort",
+	"libp2pgo_pubsub_rejected_total":       "topic, reason",
+	"libp2pgo_pubsub_mesh_peers":           "topic",
+	"libp2pgo_dht_peers":                   "network",
+	"libp2pgo_dht_serving":                 "network",
+	"libp2pgo_relay_service_refused_total": "reason",
 }

@@ -44,7 +44,7 @@ type Explanation struct {
 	Attempts    []ExplainedAttempt `json:"attempts"`
 	Known       PeerInfo           `json:"known"`
 	Self        ExplainedSelf      `json:"self"`
-	HolePunches []any              `json:"hole_punches"`
+	HolePunches []HolePunchAttempt `json:"hole_punches"`
 	Protocol    string             `json:"protocol"` // that was asked for
 	Text        string             `json:"text"`     // all of it for people
 }
@@ -64,18 +64,18 @@ type ExplainedAttempt struct {
 
 // ExplainedSelf is what this node has to do with it.
 type ExplainedSelf struct {
-	ID             string            `json:"id"`
-	Addresses      []string          `json:"addresses"`
-	Transports     []string          `json:"transports"`
-	Security       []string          `json:"security"`
-	PrivateNetwork bool              `json:"private_network"`
-	Connections    int               `json:"connections"`
-	Refused        map[string]int64  `json:"refused"`     // by this node's resource limits, by what
-	BlackHoles     []string          `json:"black_holes"` // sorts of dials that are left out for a while
-	Reachability   string            `json:"reachability"`
-	NATType        map[string]string `json:"nat_type"`
-	Relays         []string          `json:"relays"` // that the node holds a place with
-	DHTPeers       int               `json:"dht_peers"`
+	ID             string           `json:"id"`
+	Addresses      []string         `json:"addresses"`
+	Transports     []string         `json:"transports"`
+	Security       []string         `json:"security"`
+	PrivateNetwork bool             `json:"private_network"`
+	Connections    int              `json:"connections"`
+	Refused        map[string]int64 `json:"refused"`     // by this node's resource limits, by what
+	BlackHoles     []string         `json:"black_holes"` // sorts of dials that are left out for a while
+	Reachability   string           `json:"reachability"`
+	NATType        NATTypes         `json:"nat_type"`
+	Relays         []string         `json:"relays"` // that the node holds a place with
+	DHTPeers       int              `json:"dht_peers"`
 }
 
 // explainParallel is how many addresses are tried at a time.
@@ -200,8 +200,7 @@ func (n *Node) tryAddresses(ctx context.Context, id peer.ID, attempts []Explaine
 func (n *Node) explainSelf() ExplainedSelf {
 	private := n.isPrivate()
 	self := ExplainedSelf{ID: n.ID().String(), Addresses: n.Addresses(), Transports: []string{}, Security: n.cfg.Security, PrivateNetwork: private,
-		Connections: len(n.host.Network().Conns()), Refused: map[string]int64{}, BlackHoles: []string{}, Relays: []string{},
-		Reachability: "unknown", NATType: map[string]string{"udp": "unknown", "tcp": "unknown"}}
+		Connections: len(n.host.Network().Conns()), Refused: map[string]int64{}, BlackHoles: []string{}, Relays: []string{}}
 	on := n.cfg.transportsOn(private)
 	for _, name := range []string{"tcp", "quic", "websocket", "webtransport", "webrtc_direct"} {
 		if on[name] {

@@ -216,6 +216,11 @@ func TestExplain_Relays(t *testing.T) {
 	if len(e.Attempts) != 2 || e.Attempts[0].Scope != "relay" || e.Attempts[1].Outcome != "nobody_listens" {
 		t.Errorf("%+v", e.Attempts)
 	}
+	place := startRelay(t)
+	reserve(t, a, place)
+	if e := explained(t, a, "no_address", core.ExplainOptions{}, start(t).ID().String()); len(e.Self.Relays) != 1 || e.Self.Relays[0] != place.ID().String() {
+		t.Errorf("self %+v", e.Self)
+	}
 	gone := start(t)
 	lost := gone.Addresses()[0] + "/p2p-circuit/p2p/" + hidden.ID().String()
 	gone.Close()

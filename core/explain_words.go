@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // outcomeOrder is which outcome of several tells most about a peer none of whose addresses works: the first one that is there.
@@ -82,7 +83,7 @@ func (e *Explanation) explain() {
 		strings.Join(e.Self.BlackHoles, " and "))
 	advise(bad && len(e.Self.Refused) > 0 && e.Verdict != "limit", "this node's resource limits have turned things away: see self.refused")
 	advise(e.Verdict == "no_address" && e.Self.DHTPeers == 0, "this node's DHT is off, or knows nobody yet")
-	advise(e.Verdict == "relay_only" && e.Self.NATType["udp"] == "endpoint_dependent",
+	advise(e.Verdict == "relay_only" && (e.Self.NATType.UDP == "endpoint_dependent" || e.Self.NATType.TCP == "endpoint_dependent"),
 		"this node's NAT gives another port for each peer (symmetric), which cannot be punched: make this node or the peer reachable by a forwarded port")
 	if n := len(e.HolePunches); n > 0 && e.Verdict == "relay_only" {
 		advise(true, "hole punching was tried %d times: see hole_punches for the reasons", n)
@@ -117,12 +118,16 @@ func (e *Explanation) text() string {
 	}
 	line("  program: %s; protocols: %d; addresses: %d", orNone(e.Known.Agent), len(e.Known.Protocols), len(e.Known.Addresses))
 	for _, h := range e.HolePunches {
-		line("  hole punch: %v", h)
+		words := h.Outcome
+		if h.Reason != "" {
+			words += ": " + h.Reason
+		}
+		line("  hole punch at %s, as %s, attempt %d, %.0f ms: %s", time.UnixMilli(h.AtMs).UTC().Format(time.RFC3339), h.Side, h.Attempt, h.DurationMs, words)
 	}
 	line("")
 	line("This node, %s:", e.Self.ID)
 	line("  transports: %s; private network: %t; connections: %d", orNone(strings.Join(e.Self.Transports, ", ")), e.Self.PrivateNetwork, e.Self.Connections)
-	line("  reachability: %s; NAT: udp %s, tcp %s; relays: %s", e.Self.Reachability, e.Self.NATType["udp"], e.Self.NATType["tcp"],
+	line("  reachability: %s; NAT: udp %s, tcp %s; relays: %s", e.Self.Reachability, e.Self.NATType.UDP, e.Self.NATType.TCP,
 		orNone(strings.Join(e.Self.Relays, ", ")))
 	for _, what := range sortedKeys(e.Self.Refused) {
 		line("  refused by its limits: %d of %s", e.Self.Refused[what], what)

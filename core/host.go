@@ -11,9 +11,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
-	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
@@ -39,6 +39,7 @@ type hostParts struct {
 	nat         *natState
 	limits      *nodeLimits        // set by newHost
 	connections *connectionManager // set by newHost
+	book        *peerBook          // set by newHost
 }
 
 // newHost builds the go-libp2p host of a node, which does not listen yet. What it made is closed again if it fails.
@@ -61,18 +62,21 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, parts *hostParts)
 	}
 	resources := parts.limits.manager
 	undo = append(undo, resources.Close)
-	peers, err := pstoremem.NewPeerstore()
+	self, err := peer.IDFromPrivateKey(key)
 	if err != nil {
-		return nil, Errorf(ErrInternal, "peerstore: %w", err)
+		return nil, Errorf(ErrInternal, "peer id: %w", err)
 	}
-	undo = append(undo, peers.Close)
+	if parts.book, err = openPeerstore(&c.Peerstore, self); err != nil {
+		return nil, err
+	}
+	undo = append(undo, parts.book.Close)
 
 	dialTimeout := time.Duration(c.Dial.TimeoutMs) * time.Millisecond
 	options := []libp2p.Option{
 		libp2p.Identity(key),
 		libp2p.NoListenAddrs, // the addresses come one by one in listen, so that each failure is seen
 		libp2p.ResourceManager(resources),
-		libp2p.Peerstore(peers),
+		libp2p.Peerstore(parts.book),
 		libp2p.AddrsFactory(parts.advertised.factory),
 		libp2p.ConnectionGater(parts.gate),
 		libp2p.UserAgent(c.Identify.Agent),

@@ -153,6 +153,46 @@ func TestMetrics_CountRefusals(t *testing.T) {
 	})
 }
 
+func TestMetrics_FollowTheDHT(t *testing.T) {
+	a, b := start(t, "dht.mode", "server", "dht.prefix", "/test"), start(t, "dht.mode", "server", "dht.prefix", "/test")
+	connect(t, a, b)
+	until(t, "they are in each other's table", func() bool { return number(t, a, "libp2pgo_dht_peers") == 1 && number(t, b, "libp2pgo_dht_peers") == 1 })
+	if number(t, a, "libp2pgo_dht_serving") == 0 {
+		t.Error("it does not serve")
+	}
+	if n := number(t, start(t), "libp2pgo_dht_serving"); n != 0 {
+		t.Error("a node without DHT serves")
+	}
+}
+
+func TestMetrics_FollowRelaysAndRules(t *testing.T) {
+	relay, hidden, a := startRelay(t), start(t), start(t)
+	reserve(t, hidden, relay)
+	if number(t, hidden, "libp2pgo_relay_reservations", "state", "held") != 1 || number(t, relay, "libp2pgo_relay_service_reservations") != 1 {
+		t.Errorf("%s", hidden.Metrics().Prometheus())
+	}
+	if number(t, relay, "libp2pgo_relay_service_running") != 1 || number(t, hidden, "libp2pgo_relay_service_running") != 0 {
+		t.Errorf("%s", relay.Metrics().Prometheus())
+	}
+	public := start(t, "nat.reachability", "public")
+	until(t, "the node is public", func() bool {
+		return number(t, public, "libp2pgo_reachability", "state", "public") == 1 && number(t, public, "libp2pgo_reachability") == 1
+	})
+	if _, err := a.Connect(timeout(t), relayedOnly(hidden.Addresses())); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the circuit is counted", func() bool {
+		return number(t, relay, "libp2pgo_relay_service_circuits_total") == 1 && number(t, a, "libp2pgo_connections", "transport", "relay") == 1
+	})
+	if err := a.Block([]string{hidden.ID().String()}); err != nil {
+		t.Fatal(err)
+	}
+	a.Connect(timeout(t), relayedOnly(hidden.Addresses()))
+	if number(t, a, "libp2pgo_gate_refused_total", "what", "dial") == 0 || number(t, a, "libp2pgo_gate_rules", "verdict", "block") != 1 {
+		t.Errorf("%s", a.Metrics().Prometheus())
+	}
+}
+
 func TestMetrics_JSONHasTheSame(t *testing.T) {
 	a, b := start(t), start(t)
 	connect(t, a, b)

@@ -114,6 +114,9 @@ func (n *Node) start(ctx context.Context, addresses []listenAddress, taken map[s
 	if err := n.watchAddresses(); err != nil {
 		return err
 	}
+	if err := n.watchRecords(); err != nil {
+		return err
+	}
 	if n.cfg.Pubsub.Enabled { // before anybody can connect, so that the first identify names its protocols
 		p, err := startPubsub(n)
 		if err != nil {

@@ -20,6 +20,10 @@ func (n *Node) startNumbers() {
 	n.Measure("bandwidth", n.measureBandwidth)
 	n.Measure("limits", n.measureLimits)
 	n.Measure("pubsub", n.measurePubsub)
+	n.Measure("gating", n.measureGate)
+	n.Measure("DHT", n.measureDHT)
+	n.Measure("rendezvous", n.measureRendezvous)
+	n.Measure("NAT and relays", n.measureNAT)
 	n.Measure("runtime", measureRuntime)
 	n.startBandwidth()
 }
@@ -101,6 +105,17 @@ func (n *Node) measureConnections(m *Measurements) {
 		f.Count(rest.in, "protocol", string(otherProtocols), "direction", "inbound")
 		f.Count(rest.out, "protocol", string(otherProtocols), "direction", "outbound")
 	}
+}
+
+// measureGate adds what the node's rules did.
+func (n *Node) measureGate(m *Measurements) {
+	info := n.Gate().(GateInfo)
+	f := m.Gauge("libp2pgo_gate_rules", "Rules of the gate.")
+	f.Count(int64(len(info.Allow)), "verdict", "allow")
+	f.Count(int64(len(info.Block)), "verdict", "block")
+	f = m.Counter("libp2pgo_gate_refused_total", "Dials and inbound connections that the gate refused.")
+	f.Count(int64(info.DialsRefused), "what", "dial")
+	f.Count(int64(info.ConnectionsRefused), "what", "connection")
 }
 
 // measureRuntime adds what belongs to the process and not to one node, under the names that Prometheus' own clients use.

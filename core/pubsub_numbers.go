@@ -33,6 +33,24 @@ func (n *Node) measurePubsub(m *Measurements) {
 	lost := m.Counter("libp2pgo_subscription_dropped_total", "Messages that subscriptions lost because their capacity was reached.")
 	unread := m.Gauge("libp2pgo_subscription_waiting", "Messages that wait in subscriptions.")
 	unreadBytes := m.Gauge("libp2pgo_subscription_waiting_bytes", "Bytes of the messages that wait in subscriptions, with about 256 for each.")
+	mesh := m.Gauge("libp2pgo_pubsub_mesh_peers", "Peers in the mesh of a topic, to whom messages are passed at once.")
+	meshes := p.tracer.meshes()
+	for _, topic := range slices.Sorted(maps.Keys(meshes)) {
+		mesh.Count(int64(len(meshes[topic])), "topic", topic)
+	}
+	waitingOut, gray := int64(0), int64(0)
+	streams := p.out.info()
+	for _, peer := range streams {
+		waitingOut += int64(peer.Waiting)
+	}
+	for _, score := range p.score.info() {
+		if score.Graylisted {
+			gray++
+		}
+	}
+	m.Gauge("libp2pgo_pubsub_peers", "Peers that pubsub has a stream to.").Count(int64(len(streams)))
+	m.Gauge("libp2pgo_pubsub_outbound_waiting", "Packets that wait to be sent to slow peers.").Count(waitingOut)
+	m.Gauge("libp2pgo_pubsub_graylisted_peers", "Peers whose score is so low that they are not listened to.").Count(gray)
 	for i, t := range topics {
 		info := t.Info().(TopicInfo)
 		label := []string{"topic", names[i]}

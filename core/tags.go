@@ -99,6 +99,16 @@ func (m *connectionManager) of(id peer.ID) (tags map[string]int, value int, prot
 	return tags, value, protected
 }
 
+// forget drops the program's tags of a peer.
+func (m *connectionManager) forget(id peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name := range m.tags[id] {
+		m.UntagPeer(id, name)
+	}
+	delete(m.tags, id)
+}
+
 // retag gives a peer its tags again when it is back.
 func (m *connectionManager) retag(id peer.ID) {
 	m.mu.Lock()
@@ -312,7 +322,10 @@ func (m *connectionManager) leastUseful(net network.Network, left int, grace tim
 
 // startTrimming trims whenever there are more connections than the high watermark, and gives peers their tags again when they come back.
 func (n *Node) startTrimming() {
-	n.host.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { n.connections.retag(c.RemotePeer()) }})
+	n.host.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) {
+		n.connections.retag(c.RemotePeer())
+		n.book.welcome(c.RemotePeer())
+	}})
 	n.spawn("trimming", func() {
 		ticker := time.NewTicker(trimPause)
 		defer ticker.Stop()

@@ -185,6 +185,8 @@ func (t *Topic) checkOptions(o TopicOptions) (*pubsub.TopicScoreParams, error) {
 		return nil, &OptionError{Path: "score", Problem: "the node has pubsub.score.enabled off"}
 	case !c.Score.Enabled:
 		return nil, nil
+	case o.Score == TopicScoreOptions{}: // nothing was said
+		o.Score = defaultTopicScore()
 	}
 	return o.Score.params(&c.Score, "score")
 }

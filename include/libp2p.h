@@ -921,6 +921,34 @@ P2P_API int p2p_relay_forget(p2p_handle node, const char *subjects);
  * speak). That it cannot be reached is no error. Connections that it makes are closed again. docs/explain.md lists the verdicts. */
 P2P_API int p2p_peer_explain(p2p_handle node, const char *addresses, const char *options, char **text_out, const p2p_call *call);
 
+/* ---- Peerstore ----------------------------------------------------------------------------------------------------------------
+ * What the node knows of peers, connected or not: addresses, signed records, and data of yours. In memory, or with the config's
+ * peerstore.directory on disk and over restarts; a private key is never written there. */
+
+/* p2p_peer_add adds addresses of one peer, one per line, each ending in /p2p/<peer id>, to those that are known, and writes (peer_out may be NULL) its
+ * peer id. Nothing is dialled. ttl_ms: how long they are kept; 0: an hour; -1: without end. */
+P2P_API int p2p_peer_add(p2p_handle node, const char *addresses, int64_t ttl_ms, char **peer_out);
+
+/* p2p_peer_forget removes all that is known of peer: addresses, record, tags and data. P2P_E_STATE: it is connected, or kept. */
+P2P_API int p2p_peer_forget(p2p_handle node, const char *peer);
+
+/* p2p_peer_known writes the peer ids of all peers with a known address. */
+P2P_API int p2p_peer_known(p2p_handle node, char **peers_out);
+
+/* p2p_peer_put keeps data of yours, at most 64 KiB, about peer under a name (1 to 128 bytes); len 0 removes it. */
+P2P_API int p2p_peer_put(p2p_handle node, const char *peer, const char *name, const uint8_t *data, size_t len);
+
+/* p2p_peer_get writes what p2p_peer_put keeps. P2P_E_NOT_FOUND: nothing under this name. */
+P2P_API int p2p_peer_get(p2p_handle node, const char *peer, const char *name, uint8_t **data_out, size_t *len_out);
+
+/* p2p_peer_record writes the signed record of peer, which vouches for its addresses, as p2p_record_open reads it; peer NULL: the node's own.
+ * P2P_E_NOT_FOUND: the peer has sent none. */
+P2P_API int p2p_peer_record(p2p_handle node, const char *peer, uint8_t **record_out, size_t *len_out);
+
+/* p2p_peer_add_record takes a signed record, checks its signature, keeps its addresses for ttl_ms, as p2p_peer_add does, and writes (peer_out may be NULL)
+ * whose it is. Returns 1; 0 if a newer one is known. P2P_E_SECURITY: not signed by that peer. P2P_E_PARSE: no record. */
+P2P_API int p2p_peer_add_record(p2p_handle node, const uint8_t *record, size_t len, int64_t ttl_ms, char **peer_out);
+
 #ifdef __cplusplus
 }
 #endif

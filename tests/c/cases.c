@@ -110,6 +110,12 @@ static int call(const struct bad_input *c, p2p_handle config)
     if (IS("p2p_dht_find_peer")) return p2p_dht_find_peer(dht, c->peer, &text, &patience);
     if (IS("p2p_dht_closest_peers")) return p2p_dht_closest_peers(dht, c->key, &text, &patience);
     if (IS("p2p_dht_mode")) return p2p_dht_mode(dht, c->mode);
+    if (IS("p2p_peer_add")) return p2p_peer_add(node, c->addresses, 0, &text);
+    if (IS("p2p_peer_forget")) return p2p_peer_forget(node, c->peer);
+    if (IS("p2p_peer_put")) return p2p_peer_put(node, c->peer, c->name, c->bytes, c->len);
+    if (IS("p2p_peer_get")) return p2p_peer_get(node, c->peer, c->name, &block, &len);
+    if (IS("p2p_peer_record")) return p2p_peer_record(node, c->peer, &block, &len);
+    if (IS("p2p_peer_add_record")) return p2p_peer_add_record(node, c->bytes, c->len, 0, &text);
     if (IS("p2p_node_new")) {
         int result = p2p_config_new(c->json, &handle);
         if (result < 0) return result;

@@ -195,6 +195,14 @@ export const signatures = {
   p2p_dht_refresh: ['i32', 'u64', 'bytes'],
   p2p_dht_mode: ['i32', 'u64', 'text'],
   p2p_dht_info: ['i32', 'u64', 'out'],
+
+  p2p_peer_add: ['i32', 'u64', 'text', 'i64', 'out'],
+  p2p_peer_forget: ['i32', 'u64', 'text'],
+  p2p_peer_known: ['i32', 'u64', 'out'],
+  p2p_peer_put: ['i32', 'u64', 'text', 'text', 'bytes', 'size'],
+  p2p_peer_get: ['i32', 'u64', 'text', 'text', 'out', 'out'],
+  p2p_peer_record: ['i32', 'u64', 'text', 'out', 'out'],
+  p2p_peer_add_record: ['i32', 'u64', 'bytes', 'size', 'i64', 'out'],
 } as const satisfies Record<string, readonly Type[]>
 
 /** Functions of libc: two that read memory which the library made, and one for signals.ts. */

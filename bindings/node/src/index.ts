@@ -133,6 +133,7 @@ export type {
 } from './nat.js'
 export { type Connection, createNode, type Node, type OpenOptions, type PeerInfo, type Text } from './node.js'
 export type { AddressRules, ExactLimits, IdentityOptions, KeyType, Limit, NodeOptions, ScopeLimits } from './options.js'
+export type { KeepAddressesOptions, Peerstore } from './peerstore.js'
 export type {
   Message,
   PublishOptions,

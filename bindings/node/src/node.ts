@@ -15,6 +15,7 @@ import { check, type Handle, listOf, optionsOf, takeHandle, takeLines, takeText,
 import { Metrics, Perf } from './numbers.js'
 import { NAT } from './nat.js'
 import { type AddressRules, configOf, type NodeOptions } from './options.js'
+import { Peerstore } from './peerstore.js'
 import { type PublishOptions, type SubscribeOptions, type Subscription, Topic, type TopicOptions } from './pubsub.js'
 import { Pubsub } from './pubsub_control.js'
 import { type Queue, queue, type Source } from './queue.js'
@@ -83,6 +84,8 @@ export class Node extends EventEmitter<NodeEvents> {
   readonly id: string
   /** Which connections stay when there are too many. */
   readonly connections: Connections
+  /** What is known of peers, connected or not. */
+  readonly peerstore: Peerstore
   /** Who may be dialled, and who may connect. */
   readonly gater: Gater
   /** How peers that know a name meet. */
@@ -117,6 +120,7 @@ export class Node extends EventEmitter<NodeEvents> {
     this.#handle = handle
     this.#tag = tag
     this.connections = new Connections(queue, handle)
+    this.peerstore = new Peerstore(queue, handle)
     this.gater = new Gater(queue, handle)
     this.discovery = new Discovery(queue, handle)
     this.metrics = new Metrics(handle)

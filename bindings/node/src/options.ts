@@ -86,6 +86,12 @@ export interface NodeOptions {
   yamux?: { window_bytes?: number | undefined; keepalive_ms?: number | undefined }
   /** The key that every node of a private network holds: a swarm.key file's path, its content, or 32 bytes. */
   private_network?: string | Uint8Array | { file?: string | undefined; key?: Uint8Array | undefined } | undefined
+  /** What is remembered of peers: in memory, or in a directory, which never holds the private key. */
+  peerstore?: {
+    directory?: string | undefined
+    /** For how long after the last connection; 0: 15 minutes, or 7 days with a directory. */
+    remember_ms?: number | undefined
+  }
   /** Resource limits; 0 takes the preset's value. */
   limits?: {
     preset?: 'default' | 'server' | 'embedded' | 'unlimited' | undefined

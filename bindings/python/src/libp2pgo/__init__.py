@@ -104,6 +104,7 @@ _WHERE = {
     "node": ("Node", "Service"),
     "numbers": ("Bandwidth", "BandwidthInfo", "Metrics", "MetricsServer", "Perf", "PerfResult", "PerfServer"),
     "peer": ("Connection", "PeerInfo"),
+    "peerstore": ("Peerstore",),
     "pubsub": ("Message", "Subscription", "Topic", "Verdict"),
     "pubsub_control": ("Pubsub", "PubsubInfo", "Trace"),
     "relay": ("Relay", "Reservation", "ReservationChanged"),
@@ -129,6 +130,7 @@ _MODULES = (
     "node",
     "numbers",
     "peer",
+    "peerstore",
     "pubsub",
     "pubsub_control",
     "relay",
@@ -156,6 +158,7 @@ if TYPE_CHECKING:
         node,
         numbers,
         peer,
+        peerstore,
         pubsub,
         pubsub_control,
         relay,
@@ -247,6 +250,7 @@ if TYPE_CHECKING:
     from .node import Node, Service
     from .numbers import Bandwidth, BandwidthInfo, Metrics, MetricsServer, Perf, PerfResult, PerfServer
     from .peer import Connection, PeerInfo
+    from .peerstore import Peerstore
     from .pubsub import Message, Subscription, Topic, Verdict
     from .pubsub_control import Pubsub, PubsubInfo, Trace
     from .relay import Relay, Reservation, ReservationChanged
@@ -331,6 +335,7 @@ __all__ = [
     "Perf",
     "PerfResult",
     "PerfServer",
+    "Peerstore",
     "PermissionDenied",
     "PortMapping",
     "PrivateKey",
@@ -386,6 +391,7 @@ __all__ = [
     "node",
     "numbers",
     "peer",
+    "peerstore",
     "pubsub",
     "pubsub_control",
     "relay",

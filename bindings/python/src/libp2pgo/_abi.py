@@ -338,5 +338,13 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "p2p_dht_refresh": (c_int, (_handle, _call)),
     "p2p_dht_mode": (c_int, (_handle, _text)),
     "p2p_dht_info": (c_int, (_handle, _text_out)),
+    # Peerstore
+    "p2p_peer_add": (c_int, (_handle, _text, c_int64, _text_out)),
+    "p2p_peer_forget": (c_int, (_handle, _text)),
+    "p2p_peer_known": (c_int, (_handle, _text_out)),
+    "p2p_peer_put": (c_int, (_handle, _text, _text, _bytes, c_size_t)),
+    "p2p_peer_get": (c_int, (_handle, _text, _text, _bytes_out, _size_out)),
+    "p2p_peer_record": (c_int, (_handle, _text, _bytes_out, _size_out)),
+    "p2p_peer_add_record": (c_int, (_handle, _bytes, c_size_t, c_int64, _text_out)),
 }
 """Every function of the header: name to (result, parameters)."""

@@ -28,6 +28,7 @@ __all__ = [
     "Options",
     "PrivateNetworkOptions",
     "PubsubGaterOptions",
+    "PeerstoreOptions",
     "PubsubOptions",
     "PubsubScoreOptions",
     "RelayClientOptions",
@@ -75,6 +76,11 @@ class YamuxOptions(TypedDict, total=False):
 
 class PrivateNetworkOptions(TypedDict, total=False):
     file: str
+
+
+class PeerstoreOptions(TypedDict, total=False):
+    directory: str
+    remember_ms: int
 
 
 class LimitsOptions(TypedDict, total=False):
@@ -345,6 +351,7 @@ class Options(TypedDict, total=False):
     security: List[str]
     yamux: YamuxOptions
     private_network: PrivateNetworkOptions
+    peerstore: PeerstoreOptions
     limits: LimitsOptions
     gating: GatingOptions
     connections: ConnectionsOptions

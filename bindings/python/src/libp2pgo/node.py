@@ -31,6 +31,7 @@ from .config import (
     MetricsOptions,
     NATOptions,
     Options,
+    PeerstoreOptions,
     PrivateNetwork,
     PubsubOptions,
     RelayOptions,
@@ -52,6 +53,7 @@ from .gater import Gater
 from .nat import NAT
 from .numbers import Metrics, Perf
 from .peer import Addresses, Multiaddr, PeerId, PeerInfo, address_lines, peer_info
+from .peerstore import Peerstore
 from .pubsub import BLOCK, Subscription, Topic, Validator
 from .pubsub_control import Pubsub
 from .relay import Relay
@@ -134,6 +136,7 @@ class Node:
         websocket: WebSocketOptions | None = None,
         security: Sequence[str] | None = None,
         yamux: YamuxOptions | None = None,
+        peerstore: PeerstoreOptions | None = None,
         limits: LimitsOptions | None = None,
         gating: GatingOptions | None = None,
         connections: ConnectionsOptions | None = None,
@@ -162,6 +165,7 @@ class Node:
             "websocket": websocket,
             "security": security,
             "yamux": yamux,
+            "peerstore": peerstore,
             "limits": limits,
             "gating": gating,
             "connections": connections,
@@ -180,6 +184,8 @@ class Node:
         self._core = Core()
         self.connections = Connections(self._core)
         """Which connections stay when there are too many."""
+        self.peerstore = Peerstore(self._core)
+        """What is known of peers, connected or not."""
         self.gater = Gater(self._core)
         """Who may be dialled, and who may connect."""
         self.discovery = Discovery(self._core)

@@ -560,6 +560,7 @@ class Node:
         self._core.here = self._here
         self.connections = Connections(self._here, self._node.connections)
         self.gater = self._node.gater
+        self.peerstore = self._node.peerstore
         self.discovery = Discovery(self._node.discovery)
         self._blocking: BlockingPump | None = None
         self.nat = NAT(self._here, self._node.nat)
