@@ -53,6 +53,34 @@ async def test_many_wait_for_peers_and_are_cancelled() -> None:
         assert await topic.publish(b"after") == 0
 
 
+async def test_those_of_one_turn_keep_their_order_and_each_its_own_fate() -> None:
+    async with pair(pubsub={"signing": "none", "max_message_size": 100_000}) as (a, b), b.subscribe("news") as sub:
+        topic = a.topic("news")
+        await topic.publish(b"first", min_peers=1)
+        calls = [topic.publish(b"%d" % i) for i in range(300)]
+        calls += [topic.publish(bytes(200_000)), topic.publish(bytes(50_000)), topic.publish(bytearray(b"last"), min_peers=1)]
+        tasks = [asyncio.ensure_future(call) for call in calls]
+        taken_back = asyncio.ensure_future(topic.publish(b"taken back"))
+        asyncio.get_running_loop().call_soon(taken_back.cancel)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(results[300], libp2pgo.TooBig)
+        assert results[:300] + results[301:] == [1] * 302
+        assert [(await sub.next(timeout=5)).data for _ in range(303)] == [  # type: ignore[union-attr]
+            b"first", *(b"%d" % i for i in range(300)), bytes(50_000), b"last"
+        ]  # fmt: skip
+        with pytest.raises(asyncio.CancelledError):
+            await taken_back
+        await topic.publish(b"after")
+        message = await sub.next(timeout=5)
+        assert message is not None
+        assert message.data == b"after"
+        closing = asyncio.ensure_future(topic.publish(b"never"))
+        await asyncio.sleep(0)
+        topic.close()
+        with pytest.raises(libp2pgo.Error):
+            await closing
+
+
 @pytest.mark.parametrize("router", ["gossipsub", "floodsub", "randomsub"])
 async def test_routers(router: str) -> None:
     options: config.PubsubOptions = {"router": router, "protocol_prefix": "/own"}

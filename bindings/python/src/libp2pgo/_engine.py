@@ -121,6 +121,8 @@ class Pump:
         self.targets: dict[int, Target] = {}
         self.queue = lib.handle(lib.p2p_queue_new, 0)
         self.closed = False
+        self.outgoing: dict[int, list[tuple[Future, bytes]]] = {}
+        """Messages that are published in this turn of the loop, by topic."""
         self._users: set[int] = set()
         self._backlog: Batch | None = None
 

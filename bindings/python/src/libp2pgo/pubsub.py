@@ -7,12 +7,13 @@ import inspect
 import json
 import weakref
 from array import array
+from ctypes import byref
 from enum import IntEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Iterable, Iterator, Union, overload
 
 from . import _abi
-from ._engine import Pump, logger, next_tag
+from ._engine import Future, LoopPump, Pump, logger, next_tag
 from ._flow import Flow
 from ._library import Library, encode, pointer
 from .errors import Error, NodeClosed, from_code
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["Message", "Subscription", "Topic", "Verdict"]
 
 BLOCK: Overflow = "block"
+
+TOGETHER = 256
+"""Messages of one turn of the loop that go into the library in one call, and how large each may be."""
+TOGETHER_BYTES = 16 * 1024
 
 
 class Verdict(IntEnum):
@@ -210,13 +215,73 @@ class Topic:
     async def publish(self, data: BytesLike, *, min_peers: int = 0, timeout: float | None = 30.0) -> int:
         """Send ``data`` to the topic and return to how many peers it went.
 
-        With ``min_peers`` it first waits until so many are subscribed, and raises NotEnoughPeers when time is up.
+        With ``min_peers`` it first waits until so many are subscribed, and raises NotEnoughPeers when time is up. Small messages that are
+        published in the same turn of the loop travel into the library together; cancelling one later does not take it back.
         """
         self._check()
         pump = self._here()
+        if min_peers == 0 and timeout == 30.0 and isinstance(pump, LoopPump):
+            plain = data if type(data) is bytes else _plain(data)
+            if len(plain) <= TOGETHER_BYTES:
+                peers: int = await self._together(pump, plain)
+                return peers
+        self._send(pump)
         address, size = pointer(data)
         result = await pump.call(self._lib.p2p_topic_publish, self._handle, address, size, min_peers, timeout=timeout)
         return result[2]
+
+    def _together(self, pump: LoopPump, data: bytes) -> Future:
+        """Add a message to those of this turn of the loop."""
+        batch = pump.outgoing.get(self._handle)
+        if batch is None:
+            batch = pump.outgoing[self._handle] = []
+            pump.loop.call_soon(self._send, pump, batch)
+        future = pump.future()
+        batch.append((future, data))
+        if len(batch) >= TOGETHER:
+            self._send(pump)
+        return future
+
+    def _send(self, pump: Pump, only: list[tuple[Future, bytes]] | None = None) -> None:
+        """Hand over what waits for the end of the turn; with ``only``, if it is still that."""
+        batch = pump.outgoing.get(self._handle)
+        if not batch or (only is not None and batch is not only):
+            return
+        del pump.outgoing[self._handle]
+        waiting = [item for item in batch if not item[0].cancelled()]
+        parts: list[bytes] = []
+        for _, data in waiting:
+            parts += (_frame(len(data)), data)
+        frames = b"".join(parts)
+        tag = next_tag()
+
+        def complete(type_: int, status: int, subject: int, object_: int, value: int, flags: int, text: bytes, data: bytes) -> None:
+            pump.targets.pop(tag, None)
+            if status < 0:
+                fail(from_code(status, text.decode("utf-8", "replace"), value))
+                return
+            codes = array("i", data)
+            words = dict(line.split(": ", 1) for line in text.decode("utf-8", "replace").splitlines()) if text else {}
+            for index, (future, _) in enumerate(waiting):
+                if future.done():
+                    continue
+                if codes[index] < 0:
+                    future.set_exception(from_code(codes[index], words.get(str(index), ""), 0))
+                else:
+                    future.set_result(codes[index])
+
+        def fail(error: Error) -> None:
+            for future, _ in waiting:
+                if not future.done():
+                    future.set_exception(error)
+
+        pump.targets[tag] = complete
+        code = self._lib.p2p_topic_publish_batch(
+            self._handle, frames, len(frames), 0, None, byref(_abi.Call(_abi.CALL_SIZE, 30000, pump.queue, tag))
+        )
+        if code != _abi.PENDING:
+            pump.targets.pop(tag, None)
+            fail(self._lib.error(code))
 
     @overload
     async def publish_many(
@@ -240,9 +305,9 @@ class Topic:
             plain = _plain(message)
             parts += (_frame(len(plain)), plain)
         data = b"".join(parts)
-        results = await self._here().call(
-            self._lib.p2p_topic_publish_batch, self._handle, data, len(data), min_peers, None, timeout=timeout
-        )
+        pump = self._here()
+        self._send(pump)
+        results = await pump.call(self._lib.p2p_topic_publish_batch, self._handle, data, len(data), min_peers, None, timeout=timeout)
         codes = array("i", results[4])
         peers: list[int | Error] = list(codes)
         for line in results[3].decode("utf-8", "replace").splitlines():
