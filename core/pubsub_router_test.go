@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-
 	"github.com/libp2pgo/libp2pgo/core"
 )
 
@@ -51,6 +49,9 @@ func TestRouter_CarriesMessages(t *testing.T) {
 			}
 			until(t, "the hub knows of both", func() bool { return len(all[0].Peers()) == 2 })
 			until(t, "a leaf knows of the hub", func() bool { return len(all[1].Peers()) == 1 })
+			if router == "gossipsub" { // what comes just before a peer is taken into the mesh is passed to it by no way
+				until(t, "both are in the hub's mesh", func() bool { return len(topicInfo(all[0]).Mesh) == 2 })
+			}
 			if n := publish(t, all[1], "over the hub", 1); n != 1 {
 				t.Fatalf("went to %d", n)
 			}
@@ -70,10 +71,6 @@ func TestRouter_CarriesMessages(t *testing.T) {
 			info := pubsubInfo(t, nodes[0])
 			if info.Router != router || info.Protocols[0] != "/own"+name || len(info.Peers) != 2 || !strings.HasPrefix(info.Peers[nodes[1].ID().String()].Protocol, "/") {
 				t.Fatalf("%+v", info)
-			}
-			if router == "gossipsub" {
-				until(t, "both are in the mesh", func() bool { return len(topicInfo(all[0]).Mesh) == 2 })
-				info = pubsubInfo(t, nodes[0])
 			}
 			if mesh := topicInfo(all[0]).Mesh; (router == "gossipsub") != (len(mesh) == 2) || len(info.Mesh["news"]) != len(mesh) {
 				t.Fatalf("mesh %v, %v", mesh, info.Mesh)
@@ -108,7 +105,7 @@ func TestTopic_RelayAndFanoutOnly(t *testing.T) {
 	own := listen(t, from)
 	to := join(t, nodes[2], "news")
 	there := listen(t, to)
-	until(t, "the relay knows the subscriber", func() bool { return slices.Equal(relay.Peers(), []peer.ID{nodes[2].ID()}) })
+	until(t, "the subscriber is in the relay's mesh", func() bool { return slices.Equal(topicInfo(relay).Mesh, []string{nodes[2].ID().String()}) })
 	publish(t, from, "over the relay", 1)
 	there.want(t, "over the relay")
 	own.want(t, "over the relay")
