@@ -95,7 +95,7 @@ func startDHT(n *Node) (*DHT, error) {
 	if err := d.watchReachability(); err != nil {
 		return nil, err
 	}
-	d.applyMode()
+	d.applyMode(false)
 	if d.own, err = loadOwnRecords(d); err != nil {
 		return nil, err
 	}
@@ -203,12 +203,12 @@ func (d *DHT) SetMode(mode string) error {
 	d.mu.Lock()
 	d.mode = mode
 	d.mu.Unlock()
-	d.applyMode()
+	d.applyMode(true)
 	return nil
 }
 
-// applyMode makes each table a server or a client.
-func (d *DHT) applyMode() {
+// applyMode makes each table a server or a client, and tells of a change.
+func (d *DHT) applyMode(tell bool) {
 	d.switching.Lock()
 	defer d.switching.Unlock()
 	before := d.serving()
@@ -219,7 +219,7 @@ func (d *DHT) applyMode() {
 		// Peers of the local network reach the node whatever the world does.
 		t.host.serve(mode == "server" || mode == "auto" && (reachable || t.network == "lan"))
 	}
-	if after := d.serving(); !slices.Equal(before, after) {
+	if after := d.serving(); tell && !slices.Equal(before, after) {
 		d.node.emit(Event{Type: DHTModeChanged, Source: d.modeWord(), Addresses: after})
 	}
 }
@@ -260,7 +260,7 @@ func (d *DHT) watchReachability() error {
 			d.reachable = changed.Reachability == network.ReachabilityPublic
 			d.mu.Unlock()
 			if d.node.ctx.Err() == nil {
-				d.applyMode()
+				d.applyMode(true)
 			}
 		}
 	})

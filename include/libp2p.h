@@ -184,7 +184,7 @@ typedef struct p2p_event {
 #define P2P_EVENT_DHT_VALIDATE 50      /* a value for a namespace with the rule "ask"; subject: node; text: key; data; object: token that wants p2p_answer */
 #define P2P_EVENT_DHT_VALUE 51         /* subject: search; text: key; data; value: sequence number of a signed record; status P2P_E_NOT_FOUND: withdrawn by its owner */
 #define P2P_EVENT_DHT_PROVIDER 52      /* subject: search; text: peer, then addresses */
-#define P2P_EVENT_DHT_MODE 53          /* the node began or ceased to answer for the DHT; text: "server" or "client", then the protocols it answers */
+#define P2P_EVENT_DHT_MODE 53          /* the node began or ceased to answer for the DHT while it ran; text: "server" or "client", then the protocols it answers */
 
 /* Event flags. */
 #define P2P_FLAG_INBOUND 1U  /* the peer opened the connection */
