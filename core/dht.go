@@ -10,7 +10,6 @@ import (
 	"time"
 
 	ds "github.com/ipfs/go-datastore"
-	golog "github.com/ipfs/go-log/v2"
 	kad "github.com/libp2p/go-libp2p-kad-dht"
 	"github.com/libp2p/go-libp2p-kad-dht/amino"
 	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
@@ -24,11 +23,6 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
-
-func init() {
-	// The DHT's own logger writes errors to stderr unless it is told not to.
-	golog.SetupLogging(golog.Config{Level: golog.LevelError})
-}
 
 // DHT is a node's part in the distributed hash table (libp2p/specs, kad-dht). Its methods may be called from any goroutine.
 type DHT struct {

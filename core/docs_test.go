@@ -216,6 +216,8 @@ func TestInfoPageHasEveryKey(t *testing.T) {
 		"## advertisement": {core.AdvertisementInfo{}, core.SourceInfo{}},
 		"## peer_search":   {core.PeerSearchInfo{}},
 		"## meeting":       {core.MeetingInfo{}},
+		"## search":        {core.SearchInfo{}},
+		"## dht":           {core.DHTInfo{}, core.DHTTableInfo{}, core.DHTPeerInfo{}},
 	} {
 		_, text, found := strings.Cut(string(page), "\n"+section+"\n")
 		if !found {

@@ -99,6 +99,7 @@ UNITTEST = [PYTHON, "-m", "unittest", "-v"]
 SUITES = [
     Suite("go", "Go", ["go", "test", "-race", "-v", "-count=1", "-timeout=20m", "./core/..."], count_go),
     Suite("simulation", "Go", ["go", "test", "-v", "-count=1", "-timeout=20m", "-run=Simulated", "./core"], count_go),
+    Suite("dht", "Go", ["env", "DHT_NODES=100", "go", "test", "-v", "-count=1", "-timeout=20m", "-run=DHTOfManyNodes", "./core"], count_go),
     Suite("abi", "ABI", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/abi/test_*.py"))], count_unittest),
     Suite("c", "C", [PYTHON, "tests/c/run.py", "--full"], count_plain),
     Suite("c-asan", "C, ASan", [PYTHON, "tests/c/run.py", "--mode", "asan"], count_plain),
@@ -107,6 +108,7 @@ SUITES = [
     Suite("node", "Node.js", ["npm", "test", "--silent"], count_node, "bindings/node"),
     Suite("examples", "examples", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/examples/test_*.py"))], count_unittest),
     Suite("lab", "lab", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/lab/test_*.py"))], count_unittest),
+    Suite("network", "network", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/network/test_*.py"))], count_unittest),
     Suite("interop", "interop", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/interop/test_*.py"))], count_unittest, may_skip=True),
     Suite("bench", "bench", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/bench/test_*.py"))], count_unittest),
     Suite("docs", "docs", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/docs/test_*.py"))], count_unittest),
