@@ -215,11 +215,10 @@ def make(type_: int, status: int, object_: int, value: int, flags: int, text: by
         return PeerPardoned(PeerId(lines[0]), value)
     if type_ == _abi.EVENT_LISTEN_FAILED:
         return ListenFailed(Multiaddr(lines[0]), "\n".join(lines[1:]))
-    event: Event | None = nat.make(type_, status, object_, value, lines) or relay.make(type_, status, object_, value, lines)
-    return event
     if type_ == _abi.EVENT_DHT_MODE:
         return DHTModeChanged(lines[0] == "server", tuple(lines[1:]))
-    return None
+    event: Event | None = nat.make(type_, status, object_, value, lines) or relay.make(type_, status, object_, value, lines)
+    return event
 
 
 class EventHub:
