@@ -72,6 +72,8 @@ func (c *Config) checkConflicts() error {
 	conflict := func(path, format string, args ...any) error { return &OptionError{path, fmt.Sprintf(format, args...)} }
 	private := c.PrivateNetwork.File != "" || c.networkKey != nil
 	switch {
+	case c.Relay.Client.FromDHT && c.DHT.Mode == "off":
+		return conflict("relay.client.from_dht", "conflicts with dht.mode, which is off")
 	case c.identityKey != nil && c.Identity.File != "":
 		return conflict("identity.file", "conflicts with identity.key; give one of them")
 	case c.networkKey != nil && c.PrivateNetwork.File != "":

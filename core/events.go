@@ -196,6 +196,9 @@ func (t *peerTable) apply(change connChange) {
 	id := change.conn.RemotePeer()
 	state := t.peers[id]
 	if change.open {
+		if isRelayed(change.conn) && isInbound(change.conn) {
+			t.node.nat.punches.relayedIn(id)
+		}
 		if state != nil && change.alone { // news of a close comes late, after that of the next connection
 			t.gone(id)
 			state = nil

@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 )
 
 // holePunchTries is how often upstream tries to make a hole before it gives up.
@@ -30,7 +31,8 @@ type HolePunchAttempt struct {
 // holePunches hears of each attempt, and remembers the last ones. It is the tracer and the address filter of upstream's service, which calls
 // it from its own goroutines.
 type holePunches struct {
-	max int
+	max     int
+	enabled bool
 
 	mu        sync.Mutex
 	node      *Node                    // guarded by mu; nil before the node runs
@@ -49,8 +51,8 @@ type activePunch struct {
 	at        time.Time
 }
 
-func newHolePunches(max int) *holePunches {
-	return &holePunches{max: max, active: map[peer.ID]*activePunch{}}
+func newHolePunches(c *HolePunchConfig) *holePunches {
+	return &holePunches{max: c.History, enabled: c.Enabled, active: map[peer.ID]*activePunch{}}
 }
 
 func (h *holePunches) attach(n *Node) {
@@ -87,7 +89,7 @@ func (h *holePunches) Trace(e *holepunch.Event) {
 	case *holepunch.EndHolePunchEvt:
 		outcome := "punched"
 		if !event.Success {
-			if outcome = "failed"; active.initiator && active.attempt >= holePunchTries {
+			if outcome = "failed"; active.attempt >= holePunchTries {
 				outcome = "gave_up"
 			}
 		}
@@ -95,6 +97,32 @@ func (h *holePunches) Trace(e *holepunch.Event) {
 	case *holepunch.ProtocolErrorEvt:
 		h.tellLocked(id, active, "gave_up", event.Error, 0)
 	}
+}
+
+// relayedIn is told of a connection that a peer opened through a relay. Upstream does nothing about it, without a word, while this node knows of no
+// public address of its own.
+func (h *holePunches) relayedIn(id peer.ID) {
+	h.mu.Lock()
+	n := h.node
+	h.mu.Unlock()
+	if !h.enabled || n == nil || n.hasDirect(id) || n.hasPublicAddress() {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tellLocked(id, &activePunch{initiator: true}, "gave_up", "this node knows of no public address of its own: it has none, and no peer has seen it at one yet", 0)
+}
+
+// hasPublicAddress tells whether the node, as far as it knows, is anywhere on the Internet, be it behind a NAT.
+func (n *Node) hasPublicAddress() bool {
+	addresses := n.host.Addrs()
+	n.nat.mu.Lock()
+	observed := n.nat.observed
+	n.nat.mu.Unlock()
+	if observed != nil {
+		addresses = append(addresses, observed.Addrs(1)...)
+	}
+	return slices.ContainsFunc(addresses, func(a ma.Multiaddr) bool { return isDirect(a) && manet.IsPublicAddr(a) })
 }
 
 // initiatesLocked tells who coordinates the punch: the one that the other connected to through the relay.
@@ -181,18 +209,18 @@ func (h *holePunches) FilterRemote(id peer.ID, addresses []ma.Multiaddr) []ma.Mu
 	return h.FilterLocal(id, addresses)
 }
 
-func (h *holePunches) info(enabled bool) HolePunchInfo {
+func (h *holePunches) info() HolePunchInfo {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	history := slices.Clone(h.history)
 	if history == nil {
 		history = []HolePunchAttempt{}
 	}
-	return HolePunchInfo{enabled, h.succeeded, h.failed, history}
+	return HolePunchInfo{h.enabled, h.succeeded, h.failed, history}
 }
 
 // HolePunches returns the attempts at a direct connection with a peer that are remembered, the oldest first.
 func (n *Node) HolePunches(id peer.ID) []HolePunchAttempt {
-	all := n.nat.punches.info(true).History
+	all := n.nat.punches.info().History
 	return slices.DeleteFunc(all, func(a HolePunchAttempt) bool { return a.Peer != id.String() })
 }

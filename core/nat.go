@@ -31,7 +31,7 @@ type natState struct {
 
 func newNATState(c *NATConfig) *natState {
 	return &natState{
-		cfg: c, reach: newReachability(c), punches: newHolePunches(c.HolePunch.History), mappings: &portMappings{found: map[string]string{}},
+		cfg: c, reach: newReachability(c), punches: newHolePunches(&c.HolePunch), mappings: &portMappings{found: map[string]string{}},
 	}
 }
 
@@ -161,7 +161,7 @@ func (n *Node) NATInfo() NATInfo {
 		slices.Sort(info.Observed)
 		info.Observed = slices.Compact(info.Observed)
 	}
-	info.HolePunch = s.punches.info(s.cfg.HolePunch.Enabled)
+	info.HolePunch = s.punches.info()
 	return info
 }
 

@@ -34,9 +34,10 @@ type RelayClientConfig struct {
 	Enabled     bool     `json:"enabled" doc:"dial peers through relays, and be dialled through them"`
 	Relays      []string `json:"relays" doc:"addresses of relays to reserve a place with, ending in /p2p/<peer id>"`
 	FromPeers   bool     `json:"from_peers" doc:"also consider connected peers that are relays"`
+	FromDHT     bool     `json:"from_dht" doc:"also consider peers of the DHT's table, and connect to them to find out whether they are relays"`
 	When        string   `json:"when" enum:"not_public,private,always" doc:"at which reachability of the node places are reserved"`
 	Number      int      `json:"number" min:"1" max:"100" doc:"relays to hold a place with at a time"`
-	BootDelayMs int      `json:"boot_delay_ms" min:"0" max:"86400000" doc:"how long after the start peers that are found to be relays are left alone while reachability is unknown; those in relays are asked at once"`
+	BootDelayMs int      `json:"boot_delay_ms" min:"0" max:"86400000" doc:"how long after the start relays that are found are left alone while reachability is unknown; those in relays are asked at once"`
 	IntervalMs  int      `json:"interval_ms" min:"10" max:"86400000" doc:"pause between two searches while places are missing"`
 	BackoffMs   int      `json:"backoff_ms" min:"10" max:"86400000" doc:"how long a found relay that failed is not asked again"`
 	RetryMinMs  int      `json:"retry_min_ms" min:"10" max:"86400000" doc:"first pause before a lost place is asked for again; it doubles"`
@@ -115,6 +116,8 @@ func (c *RelayConfig) checkConflicts() error {
 	switch {
 	case !c.Client.Enabled && len(c.Client.Relays) > 0:
 		return &OptionError{"relay.client.relays", "conflicts with relay.client.enabled, which is off"}
+	case !c.Client.Enabled && c.Client.FromDHT:
+		return &OptionError{"relay.client.from_dht", "conflicts with relay.client.enabled, which is off"}
 	case !c.Client.Enabled && c.Client.FromPeers:
 		return &OptionError{"relay.client.from_peers", "conflicts with relay.client.enabled, which is off"}
 	case c.Client.RetryMinMs > c.Client.RetryMaxMs:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
 	ma "github.com/multiformats/go-multiaddr"
@@ -24,7 +25,7 @@ type relayCandidate struct {
 // startRelayClient looks for relays, if there is anywhere to look.
 func (n *Node) startRelayClient() {
 	c := &n.cfg.Relay.Client
-	if !c.Enabled || len(c.Relays) == 0 && !c.FromPeers {
+	if !c.Enabled || len(c.Relays) == 0 && !c.FromPeers && !c.FromDHT {
 		return
 	}
 	var named []peer.AddrInfo
@@ -39,7 +40,7 @@ func (n *Node) startRelayClient() {
 			named = append(named, peer.AddrInfo{ID: id, Addrs: []ma.Multiaddr{addr}})
 		}
 	}
-	if c.FromPeers {
+	if c.FromPeers || c.FromDHT {
 		n.watchRelays()
 	}
 	n.spawn("find relays", func() { n.findRelays(named) })
@@ -136,12 +137,37 @@ func (n *Node) relayCandidates(named []peer.AddrInfo, others bool) []relayCandid
 	}
 	if others && n.cfg.Relay.Client.FromPeers {
 		for _, id := range n.host.Network().Peers() {
-			if spoken, err := n.host.Peerstore().SupportsProtocols(id, proto.ProtoIDv2Hop); err == nil && len(spoken) > 0 && n.hasDirect(id) {
+			if is, _ := n.isRelay(id); is && n.hasDirect(id) {
 				add(peer.AddrInfo{ID: id}, false)
 			}
 		}
 	}
+	if others && n.cfg.Relay.Client.FromDHT {
+		var unknown []peer.AddrInfo
+		for _, info := range n.dhtPeers(0) {
+			if is, known := n.isRelay(info.ID); is {
+				add(info, false)
+			} else if !known && !n.relays.resting(info.ID) {
+				unknown = append(unknown, info)
+			}
+		}
+		for _, info := range unknown[:min(len(unknown), maxProbes)] {
+			add(info, false)
+		}
+	}
 	return list
+}
+
+// maxProbes bounds the peers of the DHT that one search connects to in the hope that they are relays.
+const maxProbes = 4
+
+// isRelay tells whether a peer said that it is a relay, and whether it is known what it says.
+func (n *Node) isRelay(id peer.ID) (is, known bool) {
+	protocols, err := n.host.Peerstore().GetProtocols(id)
+	if err != nil || len(protocols) == 0 {
+		return false, false
+	}
+	return slices.Contains(protocols, protocol.ID(proto.ProtoIDv2Hop)), true
 }
 
 // tryRelay asks one relay for a place. One of the options is asked for a lost place again and again, another gives way to the next one.

@@ -221,6 +221,20 @@ func TestRelaysAreFoundByOptionAndAmongPeers(t *testing.T) {
 	}
 }
 
+// A relay that the node knows from the DHT alone is found there.
+func TestRelaysAreFoundInTheDHT(t *testing.T) {
+	point, relay := start(t, "dht.mode", "server"), startRelay(t, "dht.mode", "server")
+	connect(t, relay, point)
+	b := start(t, "dht.mode", "client", "nat.reachability", "private", "relay.client.from_dht", "true", "relay.client.number", "1", "relay.client.interval_ms", "100")
+	connect(t, b, point)
+	until(t, "a place with the relay", func() bool {
+		held := b.RelayInfo().Client.Reservations
+		return len(held) == 1 && held[0].Relay == relay.ID().String() && held[0].State == "held"
+	})
+	_, err := core.New(timeout(t), config(t, "relay.client.from_dht", "true"), core.Inbox[core.Event]{})
+	mustMatch(t, err, core.ErrConfig, "relay.client.from_dht", "dht.mode")
+}
+
 // A relay of the options that does not answer is tried again, with growing pauses and an event each time.
 func TestARelayThatIsNotThereIsTriedAgain(t *testing.T) {
 	gone := start(t)

@@ -204,6 +204,8 @@ export interface NodeOptions {
       relays?: readonly string[] | undefined
       /** Also consider connected peers that are relays. Default: false. */
       from_peers?: boolean | undefined
+      /** Also consider peers of the DHT's table. Default: false. */
+      from_dht?: boolean | undefined
       when?: 'not_public' | 'private' | 'always' | undefined
       number?: number | undefined
       boot_delay_ms?: number | undefined

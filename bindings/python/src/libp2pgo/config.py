@@ -309,6 +309,7 @@ class RelayClientOptions(TypedDict, total=False):
     enabled: bool
     relays: List[str]
     from_peers: bool
+    from_dht: bool
     when: str
     number: int
     boot_delay_ms: int
