@@ -391,14 +391,18 @@ func (r *Reservation) tell(state string, err error, retry time.Duration) {
 // ask connects to the relay and asks it for a place.
 func (r *Reservation) ask(ctx context.Context) error {
 	n := r.node
-	if !n.hasDirect(r.relay) {
-		if err := n.connect(network.WithForceDirectDial(ctx, "reservation"), r.relay, r.given); err != nil {
+	var reservation *client.Reservation
+	for attempt := 0; reservation == nil; attempt++ {
+		if !n.hasDirect(r.relay) {
+			if err := n.connect(network.WithForceDirectDial(ctx, "reservation"), r.relay, r.given); err != nil {
+				return err
+			}
+		}
+		var err error
+		// A connection that was found may just be ending. Then it takes another one.
+		if reservation, err = n.askRelay(ctx, r.relay); err != nil && (Kind(err) != ErrDial || attempt > 0) {
 			return err
 		}
-	}
-	reservation, err := n.askRelay(ctx, r.relay)
-	if err != nil {
-		return err
 	}
 	addresses := n.relayedAddresses(r.relay, reservation.Addrs, r.given)
 	r.mu.Lock()

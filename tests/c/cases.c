@@ -89,6 +89,11 @@ static int call(const struct bad_input *c, p2p_handle config)
     if (IS("p2p_gate_remove")) return p2p_gate_remove(node, c->rules);
     if (IS("p2p_gate_default")) return p2p_gate_default(node, c->verdict);
     if (IS("p2p_gate_ask")) return p2p_gate_ask(node, c->options, queue, 0, &handle);
+    if (IS("p2p_nat_wait")) return p2p_nat_wait(node, c->what, &text, &patience);
+    if (IS("p2p_relay_reserve")) return p2p_relay_reserve(node, c->addresses, queue, 0, &handle, &text, &patience);
+    if (IS("p2p_relay_allow")) return p2p_relay_allow(node, c->subjects);
+    if (IS("p2p_relay_deny")) return p2p_relay_deny(node, c->subjects);
+    if (IS("p2p_relay_forget")) return p2p_relay_forget(node, c->subjects);
     if (IS("p2p_discovery_join")) return p2p_discovery_join(node, c->name, c->options, queue, 0, &handle);
     if (IS("p2p_discovery_advertise")) return p2p_discovery_advertise(node, c->name, c->options, queue, 0, &handle);
     if (IS("p2p_discovery_find")) return p2p_discovery_find(node, c->name, c->options, queue, 0, &handle);

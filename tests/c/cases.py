@@ -6,7 +6,7 @@ import pathlib
 CASES = pathlib.Path(__file__).resolve().parents[1] / "cases"
 TEXTS = (
     "json", "path", "value", "type", "addresses", "peer", "protocols", "protocol", "name", "options", "rules", "verdict", "format", "address",
-    "domain", "inner", "cid", "point", "keys", "mode", "key",
+    "domain", "inner", "cid", "point", "keys", "mode", "key", "what", "subjects",
 )  # fmt: skip
 BYTES = ("data", "key", "id", "envelope", "record")
 

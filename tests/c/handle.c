@@ -101,6 +101,13 @@ static const p2p_call brief = {.size = sizeof brief, .timeout_ms = 1000};
     X(p2p_topic_publish, P2P_KIND_TOPIC, (h, zeros, 1, 0, &brief))                          \
     X(p2p_topic_subscribe, P2P_KIND_TOPIC, (h, NULL, queue, 0, &out))                       \
     X(p2p_topic_peers, P2P_KIND_TOPIC, (h, &text))                                          \
+    X(p2p_nat_info, P2P_KIND_NODE, (h, &text))                                              \
+    X(p2p_nat_wait, P2P_KIND_NODE, (h, NULL, &text, &brief))                                \
+    X(p2p_relay_reserve, P2P_KIND_NODE, (h, NOWHERE, queue, 0, &out, &text, &brief))        \
+    X(p2p_relay_info, P2P_KIND_NODE, (h, &text))                                            \
+    X(p2p_relay_allow, P2P_KIND_NODE, (h, NOBODY))                                          \
+    X(p2p_relay_deny, P2P_KIND_NODE, (h, NOBODY))                                           \
+    X(p2p_relay_forget, P2P_KIND_NODE, (h, NOBODY))                                         \
     X(p2p_discovery_join, P2P_KIND_NODE, (h, "t", NULL, queue, 0, &out))                    \
     X(p2p_discovery_peers, P2P_KIND_DISCOVERY, (h, &text))                                  \
     X(p2p_discovery_advertise, P2P_KIND_NODE, (h, "t", NULL, queue, 0, &out))               \

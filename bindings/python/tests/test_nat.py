@@ -129,7 +129,7 @@ async def test_waiting_ends_with_its_task_and_its_node() -> None:
                     await task
             else:
                 task.result().close()
-        await until(lambda: not b.relay.info()["client"]["reservations"], "nothing to be reserved")
+            await until(lambda: not b.relay.info()["client"]["reservations"], "nothing to be reserved")
         waiting = asyncio.ensure_future(b.nat.wait("public", timeout=None))
         await asyncio.sleep(0)
     with pytest.raises(libp2pgo.ClosedError):
