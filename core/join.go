@@ -46,6 +46,7 @@ type meetingPeer struct {
 	failures  int
 	next      time.Time // of the next attempt
 	heard     int       // greetings that came from it
+	number    uint64    // of the last of them, since it is connected
 	greeting  bool      // one to it is under way
 }
 
@@ -303,7 +304,9 @@ func (m *Meeting) left(id peer.ID, gone bool) {
 	if p == nil || m.closed {
 		return
 	}
-	if !gone {
+	if gone {
+		p.number = 0
+	} else {
 		p.attested, p.greets = false, true // until a source, or the peer, says otherwise
 	}
 	if !p.member {
@@ -351,9 +354,9 @@ func (m *Meeting) Close() {
 		for id, p := range m.peers {
 			if p.member {
 				m.n.host.ConnManager().Unprotect(id, m.protection())
-				if p.greets {
-					told = append(told, id)
-				}
+			}
+			if p.greeting || p.heard > 0 || p.member && p.greets { // whoever may take this node for one of the topic
+				told = append(told, id)
 			}
 		}
 		m.mu.Unlock()

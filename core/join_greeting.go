@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/binary"
 	"io"
 	"slices"
 	"sync"
@@ -18,10 +19,11 @@ import (
 )
 
 // The greeting. A source tells of a peer to one side only, and some peers are connected by other means: the greeting lets both sides of a
-// connection know at once that they are of one topic. It is one byte, greetHello or greetBye, and 32 bytes that only who knows the topic's name
-// can make or read, for this pair of peers in this direction:
+// connection know at once that they are of one topic. It is one byte, greetHello or greetBye, eight bytes that grow from each to the next (the
+// time in ns, big endian), for two may overtake each other, and 32 bytes that only who knows the topic's name can make or read, for this pair of peers in
+// this direction:
 //
-//	HMAC-SHA256(key: SHA256("libp2pgo meet\0" + topic), data: kind + sender's peer id + "\0" + receiver's peer id)
+//	HMAC-SHA256(key: SHA256("libp2pgo meet\0" + topic), data: those nine bytes + sender's peer id + "\0" + receiver's peer id)
 //
 // A hello is answered with a hello the other way round, or with a byte greetNo. A bye has no answer.
 const meetProtocol = "/libp2pgo/meet/1.0.0"
@@ -33,7 +35,8 @@ const (
 )
 
 const (
-	greetingSize    = 1 + sha256.Size
+	greetingHead    = 1 + 8
+	greetingSize    = greetingHead + sha256.Size
 	greetingLimit   = 10 * time.Second // for one exchange
 	farewellLimit   = 500 * time.Millisecond
 	greetingStreams = 1024 // at a time
@@ -41,13 +44,24 @@ const (
 
 func meetingSecret(topic string) [32]byte { return sha256.Sum256([]byte("libp2pgo meet\x00" + topic)) }
 
-func (m *Meeting) greeting(kind byte, from, to peer.ID) []byte {
+// greet makes a greeting to a peer.
+func (m *Meeting) greet(kind byte, to peer.ID) []byte {
+	head := binary.BigEndian.AppendUint64([]byte{kind}, m.n.meetings.tick())
+	return m.greeting(head, m.n.ID(), to)
+}
+
+func (m *Meeting) greeting(head []byte, from, to peer.ID) []byte {
 	h := hmac.New(sha256.New, m.secret[:])
-	h.Write([]byte{kind})
+	h.Write(head)
 	h.Write([]byte(from))
 	h.Write([]byte{0})
 	h.Write([]byte(to))
-	return h.Sum([]byte{kind})
+	return h.Sum(slices.Clone(head))
+}
+
+// isFor tells whether a greeting is of this topic, between these peers.
+func (m *Meeting) isFor(greeting []byte, from, to peer.ID) bool {
+	return subtle.ConstantTimeCompare(greeting, m.greeting(greeting[:greetingHead], from, to)) == 1
 }
 
 // meetings are the meetings of a node, and the greeting that they share. Once there was one the greeting is served to the end: a peer that has left
@@ -58,6 +72,15 @@ type meetings struct {
 	mu      sync.Mutex
 	all     []*Meeting // guarded by mu
 	started bool       // guarded by mu
+	last    uint64     // guarded by mu; number of the last greeting
+}
+
+// tick returns a number that grows, also over a restart.
+func (l *meetings) tick() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = max(l.last+1, uint64(time.Now().UnixNano()))
+	return l.last
 }
 
 func (l *meetings) list() []*Meeting {
@@ -168,9 +191,10 @@ func (m *Meeting) meet(id peer.ID) {
 		switch {
 		case err != nil:
 			logger.Debug("greet", "peer", id, "err", err)
+		case !still: // it greeted meanwhile: what it says of itself is newer
 		case yes:
 			m.joined(id, true)
-		case still: // it did not greet meanwhile, having just joined
+		default:
 			m.left(id, false)
 		}
 	})
@@ -212,15 +236,20 @@ func (m *Meeting) endGreeting(id peer.ID, heard int, err error) (still bool) {
 	return p.heard == heard
 }
 
-// heard notes a greeting that came from a peer.
-func (m *Meeting) heard(id peer.ID) {
+// hear notes a greeting that came from a peer. It reports false for one that another has overtaken, and when the topic was left.
+func (m *Meeting) hear(id peer.ID, number uint64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if p := m.peers[id]; p != nil {
-		p.heard++
-	} else if p = m.addLocked(id, "peers"); p != nil {
-		p.heard++
+	p := m.peers[id]
+	if p == nil {
+		p = m.addLocked(id, "peers")
 	}
+	if m.closed || p == nil || number <= p.number {
+		return false
+	}
+	p.heard++
+	p.number = number
+	return true
 }
 
 func (m *Meeting) hello(ctx context.Context, id peer.ID) (yes bool, err error) {
@@ -229,7 +258,7 @@ func (m *Meeting) hello(ctx context.Context, id peer.ID) (yes bool, err error) {
 		return false, err
 	}
 	defer s.Close()
-	if _, err := s.WriteContext(ctx, m.greeting(greetHello, m.n.ID(), id)); err != nil {
+	if _, err := s.WriteContext(ctx, m.greet(greetHello, id)); err != nil {
 		return false, err
 	}
 	var answer [greetingSize]byte
@@ -243,13 +272,11 @@ func (m *Meeting) hello(ctx context.Context, id peer.ID) (yes bool, err error) {
 			return false, err
 		}
 	}
-	return subtle.ConstantTimeCompare(answer[:], m.greeting(greetHello, id, m.n.ID())) == 1, nil
+	return answer[0] == greetHello && m.isFor(answer[:], id, m.n.ID()), nil
 }
 
 // farewell tells peers that this node is no longer of the topic, without waiting for them.
 func (l *meetings) farewell(m *Meeting, peers []peer.ID) {
-	ctx, cancel := context.WithTimeout(context.Background(), farewellLimit) // m's has ended
-	defer cancel()
 	var done sync.WaitGroup
 	turns := make(chan struct{}, meetingDials)
 	for _, id := range peers {
@@ -258,12 +285,9 @@ func (l *meetings) farewell(m *Meeting, peers []peer.ID) {
 		safeGo("farewell", func() {
 			defer done.Done()
 			defer func() { <-turns }()
-			s, err := l.node.openStream(ctx, id, []string{meetProtocol}, OpenOptions{NoDial: true, AllowLimited: true})
-			if err != nil {
-				return
+			if err := l.node.lastWords(id, meetProtocol, m.greet(greetBye, id), farewellLimit); err != nil {
+				logger.Debug("farewell", "peer", id, "err", err)
 			}
-			defer s.Close()
-			s.WriteContext(ctx, m.greeting(greetBye, l.node.ID(), id))
 		})
 	}
 	done.Wait()
@@ -284,18 +308,19 @@ func (l *meetings) serve(s network.Stream, open int64, ended func()) {
 	}
 	from, self := s.Conn().RemotePeer(), l.node.ID()
 	for _, m := range l.list() {
-		if subtle.ConstantTimeCompare(b[:], m.greeting(b[0], from, self)) != 1 {
+		if !m.isFor(b[:], from, self) {
 			continue
+		}
+		if !m.hear(from, binary.BigEndian.Uint64(b[1:])) {
+			break
 		}
 		switch b[0] {
 		case greetHello:
-			s.Write(m.greeting(greetHello, self, from))
+			s.Write(m.greet(greetHello, from))
 			s.Close()
-			m.heard(from)
 			m.joined(from, true)
 		case greetBye:
 			s.Close()
-			m.heard(from)
 			m.left(from, false)
 		default:
 			s.Reset()

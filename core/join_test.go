@@ -184,7 +184,7 @@ func TestGreetingSurvivesGarbage(t *testing.T) {
 	told := newTidings()
 	m := meetAt(t, a, "t", "", told)
 	connect(t, b, a)
-	for _, garbage := range []string{"", "\x01", strings.Repeat("\x00", 33), strings.Repeat("\x01", 33), strings.Repeat("\x02", 40), strings.Repeat("\xff", 33)} {
+	for _, garbage := range []string{"", "\x01", strings.Repeat("\x00", 41), strings.Repeat("\x01", 41), strings.Repeat("\x02", 50), strings.Repeat("\xff", 41)} {
 		s, err := b.OpenStream(timeout(t), a.ID(), []string{"/libp2pgo/meet/1.0.0"}, core.OpenOptions{})
 		if err != nil {
 			t.Fatal(err)

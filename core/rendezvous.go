@@ -8,7 +8,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
@@ -112,7 +114,7 @@ func (n *Node) Unregister(ctx context.Context, addresses []string, namespace str
 	if err != nil {
 		return err
 	}
-	return p.unregister(ctx, namespace, OpenOptions{})
+	return p.unregister(ctx, namespace)
 }
 
 // Discover asks a rendezvous point who is of namespace; "" for all. Registrations whose record is not signed by their peer are left out and counted.
@@ -185,11 +187,31 @@ const withdrawLimit = 500 * time.Millisecond
 
 // withdraw unregisters if the point is connected. Else the registration ends with its time.
 func (p *rendezvousPoint) withdraw(topic string) {
-	ctx, cancel := context.WithTimeout(context.Background(), withdrawLimit) // the node may be closing
-	defer cancel()
-	if err := p.unregister(ctx, topic, OpenOptions{NoDial: true}); err != nil {
+	m := (&rendezvousMessage{kind: rendezvousUnregister, namespace: topic}).encode()
+	if err := p.node.lastWords(p.id, rendezvousProtocol, append(frameHead(nil, len(m)), m...), withdrawLimit); err != nil {
 		logger.Debug("unregister", "point", p.id, "err", err)
 	}
+}
+
+// lastWords tells a connected peer something that it ends the stream for, also while the node closes, when no Stream can be opened any more. A node that is
+// gone before its words are read takes them back, so it waits for that end, within limit.
+func (n *Node) lastWords(id peer.ID, name protocol.ID, words []byte, limit time.Duration) (err error) {
+	defer Recovered("last words", &err)
+	ctx, cancel := context.WithTimeout(context.Background(), limit) // n's has ended
+	defer cancel()
+	ctx = network.WithAllowLimitedConn(network.WithNoDial(ctx, "last words"), "last words")
+	s, err := n.host.NewStream(ctx, id, name)
+	if err != nil {
+		return err
+	}
+	s.SetDeadline(time.Now().Add(limit))
+	if _, err := s.Write(words); err != nil {
+		s.Reset()
+		return err
+	}
+	s.CloseWrite()
+	s.Read(make([]byte, 1))
+	return s.Close()
 }
 
 func (p *rendezvousPoint) find(ctx context.Context, topic string, cookie []byte, found func(peer.AddrInfo)) (next []byte, err error) {
@@ -237,8 +259,8 @@ func (p *rendezvousPoint) discover(ctx context.Context, namespace string, limit 
 	return answer, nil
 }
 
-func (p *rendezvousPoint) unregister(ctx context.Context, namespace string, o OpenOptions) error {
-	s, err := p.open(ctx, o)
+func (p *rendezvousPoint) unregister(ctx context.Context, namespace string) error {
+	s, err := p.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -257,7 +279,7 @@ func (p *rendezvousPoint) unregister(ctx context.Context, namespace string, o Op
 
 // ask sends a request and reads its answer, which is of kind want.
 func (p *rendezvousPoint) ask(ctx context.Context, request *rendezvousMessage, want rendezvousType) (*rendezvousMessage, error) {
-	s, err := p.open(ctx, OpenOptions{})
+	s, err := p.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -281,11 +303,11 @@ func (p *rendezvousPoint) ask(ctx context.Context, request *rendezvousMessage, w
 	return m, nil
 }
 
-func (p *rendezvousPoint) open(ctx context.Context, o OpenOptions) (*Stream, error) {
-	if len(p.addresses) > 0 && !o.NoDial && !p.node.isConnected(p.id) {
+func (p *rendezvousPoint) open(ctx context.Context) (*Stream, error) {
+	if len(p.addresses) > 0 && !p.node.isConnected(p.id) {
 		if err := p.node.connect(ctx, p.id, p.addresses); err != nil {
 			return nil, err
 		}
 	}
-	return p.node.openStream(ctx, p.id, []string{rendezvousProtocol}, o)
+	return p.node.openStream(ctx, p.id, []string{rendezvousProtocol}, OpenOptions{})
 }

@@ -255,3 +255,22 @@ func TestRendezvousPointRestarts(t *testing.T) {
 		t.Fatalf("%v", got)
 	}
 }
+
+// A node that closes takes back what it told points, and says goodbye.
+func TestClosingTakesRegistrationsBack(t *testing.T) {
+	rendezvous := meetingPoint(t)
+	a, b := start(t, "rendezvous.points", onLines(rendezvous.Addresses())), start(t, "rendezvous.points", onLines(rendezvous.Addresses()))
+	told := newTidings()
+	meetAt(t, a, "t", meetQuickly, told)
+	meetAt(t, b, "t", meetQuickly, newTidings())
+	told.wait(t, core.DiscoveryConnected, b.ID())
+	if _, err := registerAt(t, b, rendezvous, "u", ""); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "all are registered", func() bool { return rendezvous.RendezvousInfo().Registrations == 3 })
+	b.Close()
+	told.wait(t, core.DiscoveryLeft, b.ID())
+	if got := rendezvous.RendezvousInfo().Registrations; got != 1 {
+		t.Fatalf("%d registrations are left", got)
+	}
+}
