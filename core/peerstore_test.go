@@ -2,11 +2,14 @@ package core_test
 
 import (
 	"bytes"
+	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -288,4 +291,47 @@ func TestPeerstoreOfAnUncleanEnd(t *testing.T) {
 	n.Close()
 	n = start(t, "peerstore.directory", folder, "peerstore.remember_ms", "300")
 	until(t, "the address has gone", func() bool { return len(n.PeerInfo(id).(core.PeerInfo).Addresses) == 0 })
+}
+
+// A node with everything of this group in use gives it all back, also while calls are under way.
+func TestControlGivesEverythingBack(t *testing.T) {
+	folder, other := t.TempDir(), start(t)
+	cycle := func() {
+		c := config(t, "peerstore.directory", folder, "gating.block", "192.0.2.0/24", "limits.exact", `{"System": {"Conns": 50}}`)
+		n, err := core.New(timeout(t), c, core.Inbox[core.Event]{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := &keeper{}
+		if _, err := n.AskGate(gateOptions(t, `{"timeout_ms": 10000}`), k.inbox()); err != nil {
+			t.Fatal(err)
+		}
+		dialled := make(chan struct{})
+		go func() {
+			defer close(dialled)
+			n.Connect(context.Background(), other.Addresses())
+		}()
+		until(t, "a dial waits for its verdict", func() bool { return len(k.requests()) == 1 })
+		var busy sync.WaitGroup
+		for range 4 {
+			busy.Go(func() {
+				for n.PutMetadata(other.ID(), "x", []byte("y")) == nil && n.Tag(other.ID(), "x", 1) == nil && n.Block([]string{"192.0.2.1"}) == nil {
+					n.AddAddresses(other.Addresses(), -1)
+					n.ListenMore([]string{tcp})
+					n.Trim(context.Background(), 0)
+					n.Limits()
+				}
+			})
+		}
+		n.Close()
+		busy.Wait()
+		<-dialled
+	}
+	cycle()
+	goroutines, files := runtime.NumGoroutine(), descriptors(t)
+	for range 10 {
+		cycle()
+	}
+	waitForGoroutines(t, goroutines)
+	until(t, "descriptors are back", func() bool { return descriptors(t) <= files })
 }

@@ -364,8 +364,8 @@ P2P_API int p2p_peer_disconnect(p2p_handle node, const char *peer);
 /* p2p_peer_list writes the peer ids of all connected peers. */
 P2P_API int p2p_peer_list(p2p_handle node, char **peers_out);
 
-/* p2p_peer_info writes JSON of a peer: id, connected, addresses (known), protocols, agent, rtt_ms, kept, connections: each with id, address, direction,
- * transport, security, muxer, relayed, limited, opened_ms (Unix), streams. peer NULL: an array of all connected peers. */
+/* p2p_peer_info writes JSON of a peer: id, connected, addresses (known), protocols, agent, rtt_ms, kept, tags, tag_value, protected, connections: each
+ * with id, address, direction, transport, security, muxer, relayed, limited, opened_ms (Unix), streams. peer NULL: an array of all connected peers. */
 P2P_API int p2p_peer_info(p2p_handle node, const char *peer, char **json_out);
 
 /* p2p_peer_ping writes, or completes with as value, the round-trip time to peer in nanoseconds, dialling first if needed (libp2p/specs, ping). */
