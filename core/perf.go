@@ -167,10 +167,19 @@ func (n *Node) Perf(ctx context.Context, id peer.ID, upload, download int64, o P
 	if err == nil {
 		err = s.CloseWrite(ctx)
 	}
-	var got int64
-	var first time.Time
+	// What reading ends with tells more of why the server gave up than that writing failed.
+	sent, reading := err, ctx
+	if sent != nil {
+		var stop context.CancelFunc
+		reading, stop = context.WithTimeout(ctx, 2*time.Second)
+		defer stop()
+	}
+	got, first, err := swallow(reading, s, download)
+	if sent != nil && Kind(err) == ErrTimeout {
+		err = sent
+	}
 	if err == nil {
-		got, first, err = swallow(ctx, s, download)
+		err = sent
 	}
 	if err == nil && got < download {
 		err = Errorf(ErrReset, "%s sent %d of %d bytes", id, got, download)

@@ -181,7 +181,12 @@ func (s *Stream) streamError(err error, doing string) error {
 		return Errorf(ErrTimeout, "%s %s: time is up", doing, s.peer)
 	}
 	var reset *network.StreamError
+	var bare *yamux.StreamError // what closing the writing side of a stream that was reset ends with
 	var lost *network.ConnError
+	if errors.As(err, &bare) {
+		reset = &network.StreamError{ErrorCode: network.StreamErrorCode(bare.ErrorCode), Remote: bare.Remote}
+		err = reset
+	}
 	switch {
 	case errors.As(err, &reset) && reset.Remote && reset.ErrorCode == network.StreamProtocolNegotiationFailed && !s.isAgreed():
 		return Errorf(ErrProtocol, "%s does not speak %s", s.peer, s.protocol)

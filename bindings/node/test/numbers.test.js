@@ -14,7 +14,7 @@ test("metrics are the node's own", async (t) => {
   assert.equal(a.metrics.value('libp2pgo_connections', { transport: 'tcp', direction: 'outbound' }), 1)
   await until(() => b.metrics.value('libp2pgo_connections', { direction: 'inbound' }) === 1, 'the connection')
   assert.equal(idle.metrics.value('libp2pgo_connections_opened_total'), 0)
-  assert.equal(a.metrics.value('libp2pgo_dial_seconds'), 1)
+  await until(() => a.metrics.value('libp2pgo_dial_seconds') === 1, 'the dial to be counted')
   assert.equal(a.metrics.value('libp2pgo_nothing'), undefined)
   assert.equal(a.metrics.json().node, a.id)
   assert.match(a.metrics.text(), /^# TYPE libp2pgo_peers gauge$/m)

@@ -32,7 +32,7 @@ async def test_metrics_are_the_nodes_own() -> None:
         assert b.metrics.value("libp2pgo_connections", transport="tcp", direction="inbound") == 1
         assert b.metrics.value("libp2pgo_connections", direction="outbound") == 0
         assert idle.metrics.value("libp2pgo_connections_opened_total") == 0
-        assert a.metrics.value("libp2pgo_dial_seconds") == 1
+        await until(lambda: a.metrics.value("libp2pgo_dial_seconds") == 1, "the dial to be counted")
         assert a.metrics.json()["node"] == a.id
         with pytest.raises(KeyError):
             a.metrics.value("libp2pgo_nothing")
