@@ -23,9 +23,22 @@ export {
   parseCid,
   verifyCid,
 } from './cid.js'
+export type { Connections } from './connections.js'
 export type {
-  AdvertiseOptions,
+  DHT,
+  DHTGetOptions,
+  DHTProvidersOptions,
+  DHTPutOptions,
+  DHTSearchOptions,
+  DHTSetOptions,
+  DHTValue,
+  Provider,
+  Search,
+  ValueValidator,
+} from './dht.js'
+export type {
   Advertisement,
+  AdvertiseOptions,
   Discovery,
   DiscoveryEvents,
   DiscoverySource,
@@ -41,19 +54,6 @@ export type {
   RendezvousQuestion,
   SourceOptions,
 } from './discovery.js'
-export type { Connections } from './connections.js'
-export type {
-  DHT,
-  DHTGetOptions,
-  DHTProvidersOptions,
-  DHTPutOptions,
-  DHTSearchOptions,
-  DHTSetOptions,
-  DHTValue,
-  Provider,
-  Search,
-  ValueValidator,
-} from './dht.js'
 export * from './errors.js'
 export type {
   AddressesEvent,
@@ -68,6 +68,7 @@ export type {
   PeerScoreEvent,
   PeerUnreachableEvent,
 } from './events.js'
+export type { ExplainedAttempt, ExplainOptions, Explanation } from './explain.js'
 export type {
   AskOptions,
   Doorman,
@@ -78,7 +79,6 @@ export type {
   GateRuleInfo,
   Gater,
 } from './gater.js'
-
 export {
   createKey,
   createNetworkKey,
@@ -110,7 +110,6 @@ export {
   verify,
 } from './keys.js'
 export { buildInfo, configSchema, crashFile, runtimeInfo, tuneRuntime, version } from './library.js'
-export type { ExplainedAttempt, ExplainOptions, Explanation } from './explain.js'
 export {
   type LogLevel,
   type LogOutputOptions,
@@ -145,7 +144,6 @@ export type {
   TopicScoreOptions,
   Verdict,
 } from './pubsub.js'
-export type { Relay, RelayInfo, Reservation, ReservationEvent, ReservationInfo } from './relay.js'
 export type {
   Pubsub,
   PubsubInfo,
@@ -156,6 +154,7 @@ export type {
   TraceOptions,
 } from './pubsub_control.js'
 export type { PubsubGaterOptions, PubsubOptions, PubsubScoreOptions } from './pubsub_options.js'
+export type { Relay, RelayInfo, Reservation, ReservationEvent, ReservationInfo } from './relay.js'
 export type {
   Answer,
   RequestContext,

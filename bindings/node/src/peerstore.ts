@@ -41,9 +41,7 @@ export class Peerstore {
   /** Keeps data of yours, at most 64 KiB, about a peer under a name; empty data removes it. */
   put(peer: Text, name: string, data: Uint8Array | string): void {
     const bytes = bytesOf('data', data)
-    this.#check((lib) =>
-      lib.p2p_peer_put(this.#node, textOf('peer', peer), textOf('name', name), bytes, bytes.length),
-    )
+    this.#check((lib) => lib.p2p_peer_put(this.#node, textOf('peer', peer), textOf('name', name), bytes, bytes.length))
   }
 
   /** What `put` keeps. */

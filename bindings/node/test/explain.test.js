@@ -30,7 +30,8 @@ test('each reason has its own verdict', async (t) => {
   const [a, b] = await startPair(t)
   const id = (await startNode(t, { listen: [] })).id
   const [address] = b.addresses
-  const verdict = async (node, where, options = {}) => (await node.explain(where, { attempt_ms: 1000, ...options })).verdict
+  const verdict = async (node, where, options = {}) =>
+    (await node.explain(where, { attempt_ms: 1000, ...options })).verdict
   assert.equal(await verdict(a, id), 'no_address')
   assert.equal(await verdict(a, as('/ip4/127.0.0.1/tcp/1', id)), 'nobody_listens')
   assert.equal(await verdict(a, as(address, id)), 'wrong_peer')
@@ -54,7 +55,10 @@ test('an explanation is aborted', async (t) => {
   })
   await new Promise((resolve) => silent.listen(0, '127.0.0.1', resolve))
   t.after(() => silent.close())
-  const where = as(`/ip4/127.0.0.1/tcp/${silent.address().port}`, '12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA')
+  const where = as(
+    `/ip4/127.0.0.1/tcp/${silent.address().port}`,
+    '12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA',
+  )
   const explained = a.explain(where, { attempt_ms: 60_000, signal: abort.signal })
   await assert.rejects(within(explained, 'the end of the call'), { name: 'AbortError' })
 })

@@ -29,7 +29,13 @@ const beside = {
   dht_get: ['signal', 'timeout'],
   dht_set: ['signal', 'timeout'],
 }
-const ours = { 'topic.validate': 'never', 'explain.format': 'never', 'node.limits.exact': 'never', 'cid.version': '0 | 1', 'cid_text.version': '0 | 1' }
+const ours = {
+  'topic.validate': 'never',
+  'explain.format': 'never',
+  'node.limits.exact': 'never',
+  'cid.version': '0 | 1',
+  'cid_text.version': '0 | 1',
+}
 
 const types = {
   node: ['options', 'NodeOptions'],
