@@ -154,11 +154,12 @@ class Actor:
         try:
             process.wait(5)
         except subprocess.TimeoutExpired:
-            try:
-                process.signal(signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            process.wait()
+            for number in (signal.SIGKILL, signal.SIGCONT):  # the second for one that stands still
+                try:
+                    process.signal(number)
+                except ProcessLookupError:
+                    pass
+            process.wait(5)
         self._reader.join(5)
         if process.stdout:
             process.stdout.close()

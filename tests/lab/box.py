@@ -10,6 +10,7 @@ import ctypes
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -113,6 +114,8 @@ class Process(subprocess.Popen):
 
     def signal(self, number: int) -> None:
         os.kill(self.inner, number)
+        if number == signal.SIGCONT:
+            self.send_signal(number)  # nsenter stood still with it
 
 
 def nft(network: str, rules: str) -> str:

@@ -5,10 +5,12 @@ Nodes of one program are not connected with each other: every hop crosses the ne
 
 import os
 import random
+import signal
 import time
 from collections.abc import Iterable
 
-from .actor import SLOW, until
+from . import Lab
+from .actor import SLOW, ActorError, until
 from .case import LabCase
 
 LANGUAGES = ("python", "c", "node") * 2
@@ -149,3 +151,52 @@ class Kept(LabCase):
                 back = client.event("peer_connected", peer=there["id"], since=up, limit=30 * SLOW)
                 print(f"kept peer, {language}, {kind}, {cut}: lost after {up - down:.1f} s, back {back['at'] - up:.1f} s after the link")
                 self.assertEqual(client.do("ask", node=0, peer=there["id"], text="after"), "after")
+
+
+class Faults(LabCase):
+    """Peers that die, stand still or lose their router's memory, and what those that keep them see."""
+
+    def meet(self, language: str, kind: str) -> None:
+        options = {**OPTIONS, "listen": ["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1"]}
+        self.router = self.net.router("home")
+        self.server = self.net.host("server").actor("c")
+        [there] = self.server.start(**options)
+        self.client = self.router.host("client").actor(language)
+        self.client.start(**options)
+        self.client.do("keep", node=0, to=next(a for a in there["addresses"] if kind in a and "/203." in a))
+        self.client.event("peer_connected", peer=there["id"])
+        self.ask("before")
+
+    def ask(self, text: str) -> None:
+        self.assertEqual(self.client.do("ask", node=0, peer=self.server.id, text=text), text)
+
+    def test_a_peer_that_is_killed_is_missed_at_once(self) -> None:
+        self.meet("node", "tcp")
+        killed = time.monotonic()
+        self.server.kill()
+        self.client.event("peer_disconnected", peer=self.server.id, since=killed, limit=5 * SLOW)
+
+    def test_a_peer_that_stands_still_goes_on(self) -> None:
+        """Requests to it wait until their time is up; when it goes on, so does all else, over the old connection or a new one."""
+        self.meet("python", "quic-v1")
+        self.server.signal(signal.SIGSTOP)
+        with self.assertRaisesRegex(ActorError, "P2P_E_TIMEOUT"):
+            self.client.do("ask", node=0, peer=self.server.id, text="hello", timeout_ms=2000)
+        self.server.signal(signal.SIGCONT)
+        until(lambda: self.answers(), "an answer", 30 * SLOW)
+
+    def answers(self) -> bool:
+        try:
+            self.ask("after")
+        except ActorError:
+            return False
+        return True
+
+    def test_a_router_that_forgets_costs_no_more_than_a_new_connection(self) -> None:
+        for language, kind in (("python", "quic-v1"), ("node", "tcp")):
+            with self.subTest(f"{language}, {kind}"), Lab() as self.net:
+                self.meet(language, kind)
+                self.router.forget()
+                begun = time.monotonic()
+                until(lambda: self.answers(), "an answer", 30 * SLOW)
+                print(f"router forgets, {language}, {kind}: answered after {time.monotonic() - begun:.1f} s")
