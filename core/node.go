@@ -340,7 +340,7 @@ type NodeInfo struct {
 	Connections    int             `json:"connections"`
 	Streams        int             `json:"streams"`
 	Protocols      []string        `json:"protocols"`
-	Rendezvous     *RendezvousInfo `json:"rendezvous"`
+	Rendezvous     *RendezvousInfo `json:"rendezvous,omitempty"`
 	Events         MailboxInfo     `json:"events"`
 }
 

@@ -635,6 +635,21 @@ func TestClose_CutsAWriteWithAReset(t *testing.T) {
 	mustMatch(t, err, core.ErrReset)
 }
 
+// Closing the writing side of a stream that the peer has reset tells the peer's code, as reading and writing do.
+func TestStream_CloseWriteTellsTheReset(t *testing.T) {
+	near, far := streams(t)
+	if err := far.Reset(77); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := near.ReadContext(timeout(t), make([]byte, 1)); err == nil { // the reset is here
+		t.Fatal("read from a stream that was reset")
+	}
+	var reset *core.ResetError
+	if err := near.CloseWrite(timeout(t)); !errors.As(err, &reset) || reset.Code != 77 || !reset.Remote {
+		t.Fatalf("closed with %v", err)
+	}
+}
+
 // A reader that stops holds the writer back: the memory between them is bounded.
 func TestStream_SlowReaderHoldsTheWriterBack(t *testing.T) {
 	near, far := streams(t)
