@@ -86,12 +86,15 @@ func (b *blockList) follow(s network.Stream) (end func()) {
 	}
 }
 
-// reset ends the streams that a peer sends on. It returns a channel that is closed when the peer has opened another, nil if it had none.
-func (b *blockList) reset(id peer.ID) <-chan struct{} {
+// reset ends the streams on which a peer sends since before a time. It returns a channel that is closed when the peer has opened another, nil
+// if it had none.
+func (b *blockList) reset(id peer.ID, before time.Time) <-chan struct{} {
 	b.mu.Lock()
 	streams := make([]network.Stream, 0, 1)
 	for s := range b.streams[id] {
-		streams = append(streams, s)
+		if s.Stat().Opened.Before(before) {
+			streams = append(streams, s)
+		}
 	}
 	c := b.awaited[id]
 	if c == nil && len(streams) > 0 {
@@ -136,7 +139,7 @@ func (n *Node) PubsubUnblock(id peer.ID) error {
 		return Errorf(ErrNotFound, "%s is not blocked", id)
 	}
 	// The peer has to introduce itself first: upstream there forgets who we are when it finds that its own stream has ended.
-	introduced := p.block.reset(id)
+	introduced := p.block.reset(id, time.Now())
 	if introduced == nil {
 		return p.greet(id)
 	}

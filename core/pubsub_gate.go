@@ -86,6 +86,7 @@ func (h *gatedHost) SetStreamHandlerMatch(id protocol.ID, match func(protocol.ID
 
 // NewStream does not dial: upstream greets every new peer with a stream of its own, and one that was just disconnected would be back.
 func (h *gatedHost) NewStream(ctx context.Context, id peer.ID, protocols ...protocol.ID) (network.Stream, error) {
+	h.askAgain(ctx, id)
 	s, err := h.Host.NewStream(network.WithNoDial(ctx, "pubsub"), id, protocols...)
 	if err != nil {
 		return nil, err
@@ -93,6 +94,29 @@ func (h *gatedHost) NewStream(ctx context.Context, id peer.ID, protocols ...prot
 	out := &outboundStream{s, h.out}
 	h.out.opening(id, out)
 	return out, nil
+}
+
+// askAgainLimit is how long a peer may need to introduce itself again, before it is greeted all the same.
+const askAgainLimit = time.Second
+
+// askAgain has a peer tell again what it subscribes to, if the stream to it ended, as when one of two connections closes: upstream forgets it
+// then, while the peer, whose own stream goes on, sees no reason to repeat it.
+func (h *gatedHost) askAgain(ctx context.Context, id peer.ID) {
+	at, ok := h.out.takeLost(id)
+	if !ok {
+		return
+	}
+	introduced := h.block.reset(id, at)
+	if introduced == nil {
+		return // it has opened a new stream since, or will
+	}
+	timer := time.NewTimer(askAgainLimit)
+	defer timer.Stop()
+	select {
+	case <-introduced:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 type gatedStream struct {

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type outbound struct {
 
 	mu     sync.Mutex
 	last   map[peer.ID]*outboundStream // guarded by mu; the last one to each peer
+	lost   map[peer.ID]time.Time       // guarded by mu; when the last one ended, for lostMemory
 	queues map[peer.ID]*outboundQueue  // guarded by mu
 	relief chan struct{}               // guarded by mu; closed when a crowded queue has room again
 	ready  map[peer.ID]protocol.ID     // guarded by mu; peers that there is a stream to
@@ -45,7 +47,7 @@ func (o *outbound) init(capacity int) {
 	o.high, o.low = max(capacity*3/4, 1), capacity/2
 	o.queues = map[peer.ID]*outboundQueue{}
 	o.relief, o.opened = make(chan struct{}), make(chan struct{})
-	o.ready, o.last = map[peer.ID]protocol.ID{}, map[peer.ID]*outboundStream{}
+	o.ready, o.last, o.lost = map[peer.ID]protocol.ID{}, map[peer.ID]*outboundStream{}, map[peer.ID]time.Time{}
 }
 
 func (o *outbound) opening(id peer.ID, s *outboundStream) {
@@ -58,9 +60,25 @@ func (o *outbound) ended(s *outboundStream) {
 	id := s.Conn().RemotePeer()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.last[id] == s {
-		delete(o.last, id)
+	if o.last[id] != s {
+		return
 	}
+	delete(o.last, id)
+	now := time.Now()
+	maps.DeleteFunc(o.lost, func(_ peer.ID, at time.Time) bool { return now.Sub(at) > lostMemory })
+	o.lost[id] = now
+}
+
+// lostMemory is longer than upstream waits before it opens a stream again that ended while the peer stayed connected.
+const lostMemory = time.Minute
+
+// takeLost returns when the last stream to id ended, once.
+func (o *outbound) takeLost(id peer.ID) (at time.Time, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	at, ok = o.lost[id]
+	delete(o.lost, id)
+	return at, ok
 }
 
 // streamTo returns the stream to id, nil if there is none.

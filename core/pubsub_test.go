@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/libp2pgo/libp2pgo/core"
@@ -134,6 +135,41 @@ func TestPubsub_Message(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A pubsub stream that ends while the peer stays connected, as when the second of two connections closes, leaves both knowing what the other
+// subscribes to.
+func TestPubsub_OutlivesItsStreams(t *testing.T) {
+	from, to := pair(t)
+	events := make(chan core.TopicEvent, 64)
+	near := joinWith(t, from, "lasting", "", core.Inbox[core.TopicEvent]{Deliver: func(e core.TopicEvent) { events <- e }})
+	far := join(t, to, "lasting")
+	listen(t, near)
+	there := listen(t, far)
+	want := func(event core.TopicEventType) {
+		t.Helper()
+		select {
+		case e := <-events:
+			if e.Type != event {
+				t.Fatalf("event %v, not %v", e.Type, event)
+			}
+		case <-time.After(limit):
+			t.Fatalf("no event %v within %v", event, limit)
+		}
+	}
+	want(core.TopicJoined)
+	publish(t, near, "before", 1)
+	there.want(t, "before")
+	for _, s := range from.Host().Network().ConnsToPeer(to.ID())[0].GetStreams() {
+		if strings.HasPrefix(string(s.Protocol()), "/meshsub/") && s.Stat().Direction == network.DirOutbound {
+			s.Reset()
+		}
+	}
+	want(core.TopicLeft)
+	want(core.TopicJoined)
+	until(t, "the peer knows of the subscription again", func() bool { return len(far.Peers()) == 1 })
+	publish(t, near, "after", 1)
+	there.want(t, "after")
 }
 
 // A burst of 10,000 small messages between two nodes is lossless with default queues, however it is published, and in order without signatures.
