@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"sync"
@@ -145,7 +146,7 @@ func (h *holePunches) tellLocked(id peer.ID, active *activePunch, outcome, reaso
 		side = "initiator"
 	}
 	attempt := HolePunchAttempt{
-		Peer: id.String(), Side: side, Outcome: outcome, Attempt: active.attempt, Reason: h.reasonLocked(reason), Addresses: active.addresses,
+		Peer: id.String(), Side: side, Outcome: outcome, Attempt: active.attempt, Reason: h.reasonLocked(reason, active.addresses), Addresses: active.addresses,
 		DurationMs: float64(took.Microseconds()) / 1000, RTTMs: float64(active.rtt.Microseconds()) / 1000, AtMs: time.Now().UnixMilli(),
 	}
 	if attempt.Addresses == nil {
@@ -168,27 +169,52 @@ func (h *holePunches) tellLocked(id peer.ID, active *activePunch, outcome, reaso
 	}
 }
 
-// reasonLocked puts upstream's reason on one line, and adds what is known of the NAT.
-func (h *holePunches) reasonLocked(reason string) string {
+// reasonLocked puts upstream's reason on one line, names the addresses that did not answer, and adds what is known of the NAT.
+func (h *holePunches) reasonLocked(reason string, addresses []string) string {
 	if reason == "" {
 		return ""
 	}
-	reason = oneLine(reason)
+	if reason = oneLine(reason); strings.HasSuffix(reason, context.DeadlineExceeded.Error()) && len(addresses) > 0 {
+		reason = "no answer in time from " + strings.Join(addresses, ", ")
+	}
 	if h.node == nil {
 		return reason
 	}
 	_, _, _, nat := h.node.nat.reach.info()
+	ports := h.node.observedPorts()
 	var symmetric []string
-	if nat.UDP == "endpoint_dependent" {
+	if nat.UDP == "endpoint_dependent" || nat.UDP == "unknown" && ports["udp"] > 1 {
 		symmetric = append(symmetric, "UDP")
 	}
-	if nat.TCP == "endpoint_dependent" {
+	if nat.TCP == "endpoint_dependent" || nat.TCP == "unknown" && ports["tcp"] > 1 {
 		symmetric = append(symmetric, "TCP")
 	}
 	if len(symmetric) > 0 {
 		reason += " (this node's NAT gives " + strings.Join(symmetric, " and ") + " another port for each peer, which cannot be punched)"
 	}
 	return reason
+}
+
+// observedPorts counts the ports that peers see this node at, by protocol.
+func (n *Node) observedPorts() map[string]int {
+	n.nat.mu.Lock()
+	observed := n.nat.observed
+	n.nat.mu.Unlock()
+	ports := map[string]int{}
+	if observed == nil {
+		return ports
+	}
+	seen := map[string]bool{}
+	for _, a := range observed.Addrs(1) {
+		for name, code := range map[string]int{"udp": ma.P_UDP, "tcp": ma.P_TCP} {
+			port, err := a.ValueForProtocol(code)
+			if err == nil && manet.IsPublicAddr(a) && !seen[name+port] {
+				seen[name+port] = true
+				ports[name]++
+			}
+		}
+	}
+	return ports
 }
 
 // forgetLocked drops what upstream never ended.
