@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/libp2pgo/libp2pgo/core"
@@ -354,5 +356,88 @@ func TestDHTAsksForVerdicts(t *testing.T) {
 	}
 	if late := table(t, nodes[1]).Info().(core.DHTInfo).VerdictsLate; late == 0 {
 		t.Fatal("no verdict was late")
+	}
+}
+
+// A table of the local network, and one of each kind, work on loopback; one of the public network takes nobody in there.
+func TestDHTNetworks(t *testing.T) {
+	for network, wants := range map[string]int{"lan": 1, "dual": 1, "wan": 0} {
+		a, b := start(t, "dht.mode", "server", "dht.network", network), start(t, "dht.mode", "server", "dht.network", network)
+		connect(t, a, b)
+		info := table(t, a).Info().(core.DHTInfo)
+		if wants == 0 {
+			until(t, "the peer's protocols are known", func() bool { return len(a.PeerInfo(b.ID()).(core.PeerInfo).Protocols) > 0 })
+			if _, err := table(t, a).Refresh(timeout(t)); !strings.Contains(fmt.Sprint(err), "no peer") {
+				t.Fatalf("%s: %v", network, err)
+			}
+			continue
+		}
+		if _, err := table(t, a).Bootstrap(timeout(t), 1); err != nil {
+			t.Fatalf("%s: %v", network, err)
+		}
+		if _, err := table(t, b).Bootstrap(timeout(t), 1); err != nil {
+			t.Fatalf("%s: %v", network, err)
+		}
+		set(t, a, "x", network)
+		if got := get(t, b, a.ID().String()+"/x"); got != network {
+			t.Fatalf("%s: got %q", network, got)
+		}
+		if _, err := table(t, b).Provide(timeout(t), "/x"); err != nil {
+			t.Fatalf("%s: %v", network, err)
+		}
+		if found := providers(t, a, "/x"); len(found) != 1 {
+			t.Fatalf("%s: providers are %v", network, found)
+		}
+		if last := info.RoutingTables[len(info.RoutingTables)-1]; last.Network != "lan" || last.Protocol != "/libp2pgo/lan/kad/1.0.0" {
+			t.Fatalf("%s: table %+v", network, last)
+		}
+	}
+}
+
+// The public DHT's protocol is spoken under its own name, and keeps its rules.
+func TestDHTPublicPrefix(t *testing.T) {
+	a, b := start(t, "dht.mode", "server", "dht.prefix", ""), start(t, "dht.mode", "server", "dht.prefix", "/ipfs")
+	connect(t, a, b)
+	for _, n := range []*core.Node{a, b} {
+		if _, err := table(t, n).Bootstrap(timeout(t), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info := table(t, a).Info().(core.DHTInfo)
+	if info.RoutingTables[0].Protocol != "/ipfs/kad/1.0.0" || strings.Join(info.Namespaces, " ") != "ipns pk" {
+		t.Fatalf("info is %+v", info)
+	}
+	_, err := table(t, a).Put(timeout(t), "/pk/x", []byte("not a key"), core.DHTPutOptions{})
+	mustMatch(t, err, core.ErrRejected, "/pk/x")
+	if _, err := table(t, a).Provide(timeout(t), "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG"); err != nil {
+		t.Fatal(err)
+	}
+	if found := providers(t, b, "bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"); len(found) != 0 {
+		t.Fatalf("providers are %v", found)
+	}
+}
+
+// An automatic node answers while it is known to be reachable.
+func TestDHTAutoFollowsReachability(t *testing.T) {
+	events := newEvents()
+	n := startWith(t, config(t, "dht.mode", "auto", "dht.network", "dual"), events.inbox())
+	if info := table(t, n).Info().(core.DHTInfo); info.RoutingTables[0].Serving || !info.RoutingTables[1].Serving {
+		t.Fatalf("at the start: %+v", info)
+	}
+	emitter, err := n.Host().EventBus().Emitter(new(event.EvtLocalReachabilityChanged))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer emitter.Close()
+	for _, is := range []struct {
+		reachable network.Reachability
+		protocols int
+	}{{network.ReachabilityPublic, 2}, {network.ReachabilityPrivate, 1}, {network.ReachabilityPublic, 2}, {network.ReachabilityUnknown, 1}} {
+		if err := emitter.Emit(event.EvtLocalReachabilityChanged{Reachability: is.reachable}); err != nil {
+			t.Fatal(err)
+		}
+		if e := events.wait(t, core.DHTModeChanged, nil); len(e.Addresses) != is.protocols {
+			t.Fatalf("%v: answers %v", is.reachable, e.Addresses)
+		}
 	}
 }

@@ -113,6 +113,9 @@ func (d *DHT) put(ctx context.Context, key string, value []byte, minPeers int) (
 	taken, last := 0, error(nil)
 	for _, t := range d.tables {
 		if err := t.keep(ctx, key, value); err != nil {
+			if ctx.Err() != nil {
+				return taken, ctxError(ctx, "key %s", quoteShort(key)) // the store may be closed by now
+			}
 			return taken, err
 		}
 	}
