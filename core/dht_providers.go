@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,7 +32,7 @@ func ProviderKey(key string) (multihash.Multihash, error) {
 	return hash, nil
 }
 
-// Provide tells the peers closest to key, once, that this node provides it, and returns how many heard it. They forget it after
+// Provide tells the peers closest to key, once, that this node provides it, and returns how many took note. They forget it after
 // dht.provider_age_ms; StartProviding tells again. It fails with ErrParse, or ErrPeers if nobody heard it.
 func (d *DHT) Provide(ctx context.Context, key string) (int, error) {
 	hash, err := ProviderKey(key)
@@ -58,7 +59,7 @@ func (d *DHT) provide(ctx context.Context, hash multihash.Multihash) (int, error
 			continue
 		}
 		n, err := atAll(ctx, peers, func(ctx context.Context, id peer.ID) error {
-			return t.messages.PutProviderAddrs(ctx, id, hash, peer.AddrInfo{ID: d.node.ID(), Addrs: t.dht.FilteredAddrs()})
+			return t.tellProvider(ctx, id, hash, peer.AddrInfo{ID: self.ID, Addrs: t.dht.FilteredAddrs()})
 		})
 		heard += n
 		if err != nil {
@@ -74,6 +75,29 @@ func (d *DHT) provide(ctx context.Context, hash multihash.Multihash) (int, error
 		return 0, Errorf(ErrPeers, "provide %s: nobody heard it: %v", hash.B58String(), last)
 	}
 	return 0, Errorf(ErrPeers, "provide %s: there is nobody to tell", hash.B58String())
+}
+
+// manyProviders is how many of a key a peer may list without this node among them: it does not list all that it has.
+const manyProviders = 50
+
+// tellProvider tells a peer who provides a key, and asks it whether it took note: the message itself has no answer, and is lost without a word when the
+// peer turns it away or its stream just ended.
+func (t *dhtTable) tellProvider(ctx context.Context, id peer.ID, hash multihash.Multihash, self peer.AddrInfo) error {
+	for attempt := 0; ; attempt++ {
+		if err := t.messages.PutProviderAddrs(ctx, id, hash, self); err != nil {
+			return err
+		}
+		providers, _, err := t.messages.GetProviders(ctx, id, hash)
+		if err != nil {
+			return err
+		}
+		if len(providers) >= manyProviders || slices.ContainsFunc(providers, func(p *peer.AddrInfo) bool { return p.ID == self.ID }) {
+			return nil
+		}
+		if attempt > 0 {
+			return Errorf(ErrRefused, "%s did not take note", id)
+		}
+	}
 }
 
 // sweeps keep telling of many keys: region by region of the key space, so that the cost is that of the peers there, not of the keys.

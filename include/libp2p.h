@@ -769,7 +769,7 @@ P2P_API int p2p_dht_set(p2p_handle node, const char *name, const uint8_t *data, 
 /* p2p_dht_unset withdraws the value of a name: it is found no more. P2P_E_NOT_FOUND: this node has not set it. */
 P2P_API int p2p_dht_unset(p2p_handle node, const char *name, const p2p_call *call);
 
-/* p2p_dht_provide tells the peers closest to key, once, that this node provides it, and returns, or completes with as value, how many heard it. They forget it
+/* p2p_dht_provide tells the peers closest to key, once, that this node provides it, and returns, or completes with as value, how many took note. They forget it
  * after their dht.provider_age_ms. P2P_E_PEERS: nobody heard it. P2P_E_PARSE: not a key. */
 P2P_API int p2p_dht_provide(p2p_handle node, const char *key, const p2p_call *call);
 

@@ -274,7 +274,7 @@ export class DHT {
 
   // ---- providers
 
-  /** Tells the peers closest to a key, once, that this node provides it, and resolves with how many heard it. */
+  /** Tells the peers closest to a key, once, that this node provides it, and resolves with how many took note. */
   async provide(key: Text, options?: CallOptions): Promise<number> {
     const name = textOf('key', key)
     return this.#call(options, (lib, request) => lib.p2p_dht_provide(this.#node, name, request), value)

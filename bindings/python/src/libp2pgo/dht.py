@@ -249,7 +249,7 @@ class DHT:
     # Providers.
 
     async def provide(self, key: str, *, timeout: float | None = 30.0) -> int:
-        """Tell the peers closest to a key, once, that this node provides it, and return how many heard it. Raises NotEnoughPeers."""
+        """Tell the peers closest to a key, once, that this node provides it, and return how many took note. Raises NotEnoughPeers."""
         return int((await self._call("p2p_dht_provide", encode(key), timeout=timeout))[2])
 
     async def start_providing(self, keys: str | Iterable[str], *, timeout: float | None = 30.0) -> None:
