@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import pathlib
 import subprocess
+import threading
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = pathlib.Path(os.environ.get("LIBP2PGO_BUILD", ROOT / "build"))
 PROGRAMS = HERE / "programs"
+
+_building = threading.Lock()  # several laboratories start at once
 
 
 def environment() -> dict[str, str]:
@@ -32,6 +35,11 @@ def forwarder() -> pathlib.Path:
 
 def actor(language: str) -> list[str]:
     """The words that start an actor."""
+    with _building:
+        return _actor(language)
+
+
+def _actor(language: str) -> list[str]:
     if language == "python":
         import sys
 
