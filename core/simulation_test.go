@@ -24,7 +24,7 @@ import (
 	"go.uber.org/fx"
 )
 
-// SIMULATED_NODES (300) and SIMULATED_MESSAGES (100) set other numbers; a thousand nodes take four minutes and a few GiB.
+// SIMULATED_NODES (300) and SIMULATED_MESSAGES (100) set other numbers.
 // In the simulation there is one network, of which every node has an address, and time passes when nobody has anything to do.
 
 // numberOr returns a number from the environment.
