@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -298,14 +299,27 @@ func (n *Node) setRules(texts []string, allow bool) error {
 	return nil
 }
 
+// closeLinger bounds the wait for connections that are being closed, which takes well under a millisecond unless a peer reads nothing.
+const closeLinger = 100 * time.Millisecond
+
 // closeRefused closes the connections that the rules refuse.
 func (n *Node) closeRefused() {
+	var closing sync.WaitGroup
 	for _, c := range n.host.Network().Conns() {
 		if rule := n.gate.refuses(c); rule != nil {
 			rule.refused.Add(1)
 			n.gate.connectionsRefused.Add(1)
-			n.spawn("close a refused connection", func() { c.CloseWithError(network.ConnGated) })
+			closing.Add(1)
+			if !n.spawn("close a refused connection", func() { defer closing.Done(); c.CloseWithError(network.ConnGated) }) {
+				closing.Done()
+			}
 		}
+	}
+	closed := make(chan struct{})
+	safeGo("wait for closing", func() { closing.Wait(); close(closed) })
+	select {
+	case <-closed:
+	case <-time.After(closeLinger):
 	}
 }
 
