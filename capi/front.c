@@ -38,8 +38,22 @@ int front_wait(const p2p_call *call, struct front_wait *wait)
 
 int front_kind(p2p_handle handle, int kind)
 {
-    static const char *const names[16] = {"none",    "queue",    "config",  "node",  "service",     "stream",
-                                          "exchange", "request", "topic", "subscription", "token", [P2P_KIND_SEARCH] = "search"};
+    static const char *const names[16] = {
+        "none",
+        [P2P_KIND_QUEUE] = "queue",
+        [P2P_KIND_CONFIG] = "config",
+        [P2P_KIND_NODE] = "node",
+        [P2P_KIND_SERVICE] = "service",
+        [P2P_KIND_STREAM] = "stream",
+        [P2P_KIND_EXCHANGE] = "exchange",
+        [P2P_KIND_REQUEST] = "request",
+        [P2P_KIND_TOPIC] = "topic",
+        [P2P_KIND_SUBSCRIPTION] = "subscription",
+        [P2P_KIND_TOKEN] = "token",
+        [P2P_KIND_SEARCH] = "search",
+        [P2P_KIND_DISCOVERY] = "discovery",
+        [P2P_KIND_RESERVATION] = "reservation",
+    };
     const char *is = names[handle & 15U];
     const char *wanted = kind > 0 && kind < 16 && names[kind] ? names[kind] : "handle";
 

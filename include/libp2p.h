@@ -37,6 +37,9 @@
  * Losing     Completions, streams, requests and stream data are never dropped. A source that may drop does so by the policy you chose, counts it
  *            (p2p_info) and announces it with P2P_EVENT_DROPPED where the gap is.
  *
+ * SECTIONS. Library, Handles, Queue, Config; Identity, Keys, Addresses, CIDs; Node, Listening, Peers, Peerstore, Trimming, Gating, Limits;
+ * Streams, Requests, Pubsub, Pubsub control; DHT, Discovery, NAT, Relay; Numbers, Diagnosis.
+ *
  * THE PROCESS. Loading opens no socket, writes nothing and starts no node. It installs the Go runtime's handlers for SIGSEGV, SIGBUS, SIGFPE,
  * SIGPIPE and SIGURG and raises the soft RLIMIT_NOFILE to the hard one; the library's threads run with your signals blocked, so SIGINT,
  * signalfd and sigwait stay yours. fork without exec: in the child every call returns P2P_E_FORKED; load the library in the child, or use
@@ -142,49 +145,49 @@ typedef struct p2p_event {
 #define P2P_KIND_RESERVATION 13 /* p2p_relay_reserve */
 
 /* Event types, with the fields they use beside type, tag and subject. Texts of several fields have one per line. */
-#define P2P_EVENT_DONE 1               /* a call ended: status, and what its entry says; on failure text and value as p2p_last_error, p2p_last_detail */
-#define P2P_EVENT_POST 2               /* p2p_queue_post: value, data */
-#define P2P_EVENT_DROPPED 3            /* value events of subject were dropped here */
-#define P2P_EVENT_CLOSED 4             /* last event of subject: status and words why, 0 when you closed it */
-#define P2P_EVENT_LOG 5                /* value: slog level; text: level, time (RFC 3339), subsystem, message, then key=value lines */
-#define P2P_EVENT_PEER_CONNECTED 10    /* first connection; text: peer, address; flags */
-#define P2P_EVENT_PEER_DISCONNECTED 11 /* last connection gone; text: peer */
-#define P2P_EVENT_PEER_PATH 12         /* best path changed between direct and relayed; text: peer, address; flags */
-#define P2P_EVENT_PEER_FOUND 13        /* discovery met a peer; text: peer, source (mdns, bootstrap), then addresses */
-#define P2P_EVENT_PEER_UNREACHABLE 14  /* a kept or bootstrap peer did not answer; status and words as p2p_peer_connect; object: ms until the next try */
-#define P2P_EVENT_ADDRESSES 15         /* own addresses changed; text: all of them */
-#define P2P_EVENT_LISTEN_FAILED 16     /* an address was not bound; text: address, reason */
-#define P2P_EVENT_STREAM 20            /* inbound stream for a service; object: its handle; text: peer, protocol; flags */
-#define P2P_EVENT_STREAM_DATA 21       /* watched stream: data; returns with p2p_stream_credit */
-#define P2P_EVENT_STREAM_END 22        /* watched stream: the peer closed its side; nothing more to read */
-#define P2P_EVENT_STREAM_RESET 23      /* watched stream: status (P2P_E_RESET, P2P_E_TOO_BIG, P2P_E_TIMEOUT, ...), value: reset code, words */
-#define P2P_EVENT_REQUEST 30           /* object: request handle; text: peer, protocol; data; value: ms until its deadline, -1 none */
-#define P2P_EVENT_REQUEST_CANCELLED 31 /* subject: a request handle whose asker gave up; only p2p_close is left to do */
-#define P2P_EVENT_MESSAGE 40           /* text: author, from whom received, id (hex), topic; data; value: sequence number; flags */
-#define P2P_EVENT_VALIDATE 41          /* as P2P_EVENT_MESSAGE, subject a topic; object: token that wants p2p_answer */
-#define P2P_EVENT_TOPIC_JOINED 42      /* subject: topic; text: peer */
-#define P2P_EVENT_TOPIC_LEFT 43        /* subject: topic; text: peer */
-#define P2P_EVENT_PUBSUB_TRACE 44      /* subject: trace; text: what happened; data: JSON of it, docs/pubsub.md */
-#define P2P_EVENT_PEER_GRAYLISTED 45   /* node: a peer's score fell below pubsub.score.graylist_threshold: it is not heard; text: peer; value: score */
-#define P2P_EVENT_PEER_PARDONED 46     /* node: the score is above it again, or forgotten; text: peer; value: score */
+#define P2P_EVENT_DONE 1                   /* a call ended: status, and what its entry says; on failure text and value as p2p_last_error, p2p_last_detail */
+#define P2P_EVENT_POST 2                   /* p2p_queue_post: value, data */
+#define P2P_EVENT_DROPPED 3                /* value events of subject were dropped here */
+#define P2P_EVENT_CLOSED 4                 /* last event of subject: status and words why, 0 when you closed it */
+#define P2P_EVENT_LOG 5                    /* value: slog level; text: level, time (RFC 3339), subsystem, message, then key=value lines */
+#define P2P_EVENT_PEER_CONNECTED 10        /* first connection; text: peer, address; flags */
+#define P2P_EVENT_PEER_DISCONNECTED 11     /* last connection gone; text: peer */
+#define P2P_EVENT_PEER_PATH 12             /* best path changed between direct and relayed; text: peer, address; flags */
+#define P2P_EVENT_PEER_FOUND 13            /* discovery met a peer; text: peer, source (mdns, bootstrap), then addresses */
+#define P2P_EVENT_PEER_UNREACHABLE 14      /* a kept or bootstrap peer did not answer; status and words as p2p_peer_connect; object: ms until the next try */
+#define P2P_EVENT_ADDRESSES 15             /* own addresses changed; text: all of them */
+#define P2P_EVENT_LISTEN_FAILED 16         /* an address was not bound; text: address, reason */
+#define P2P_EVENT_STREAM 20                /* inbound stream for a service; object: its handle; text: peer, protocol; flags */
+#define P2P_EVENT_STREAM_DATA 21           /* watched stream: data; returns with p2p_stream_credit */
+#define P2P_EVENT_STREAM_END 22            /* watched stream: the peer closed its side; nothing more to read */
+#define P2P_EVENT_STREAM_RESET 23          /* watched stream: status (P2P_E_RESET, P2P_E_TOO_BIG, P2P_E_TIMEOUT, ...), value: reset code, words */
+#define P2P_EVENT_REQUEST 30               /* object: request handle; text: peer, protocol; data; value: ms until its deadline, -1 none */
+#define P2P_EVENT_REQUEST_CANCELLED 31     /* subject: a request handle whose asker gave up; only p2p_close is left to do */
+#define P2P_EVENT_MESSAGE 40               /* text: author, from whom received, id (hex), topic; data; value: sequence number; flags */
+#define P2P_EVENT_VALIDATE 41              /* as P2P_EVENT_MESSAGE, subject a topic; object: token that wants p2p_answer */
+#define P2P_EVENT_TOPIC_JOINED 42          /* subject: topic; text: peer */
+#define P2P_EVENT_TOPIC_LEFT 43            /* subject: topic; text: peer */
+#define P2P_EVENT_PUBSUB_TRACE 44          /* subject: trace; text: what happened; data: JSON of it, docs/pubsub.md */
+#define P2P_EVENT_PEER_GRAYLISTED 45       /* node: a peer's score fell below pubsub.score.graylist_threshold: it is not heard; text: peer; value: score */
+#define P2P_EVENT_PEER_PARDONED 46         /* node: the score is above it again, or forgotten; text: peer; value: score */
+#define P2P_EVENT_DHT_VALIDATE 50          /* a value for a namespace with the rule "ask"; subject: node; text: key; data; object: token that wants p2p_answer */
+#define P2P_EVENT_DHT_VALUE 51             /* subject: search; text: key; data; value: sequence number of a signed record; status P2P_E_NOT_FOUND: withdrawn by its owner */
+#define P2P_EVENT_DHT_PROVIDER 52          /* subject: search; text: peer, then addresses */
+#define P2P_EVENT_DHT_MODE 53              /* the node began or ceased to answer for the DHT while it ran; text: "server" or "client", then the protocols it answers */
 #define P2P_EVENT_DISCOVERY_FOUND 60       /* a peer of the topic; text: peer, source (dht, mdns, "rendezvous <peer>"), then addresses */
 #define P2P_EVENT_DISCOVERY_ADVERTISED 61  /* text: a source that knows of this node now; value: ms until it is told again */
 #define P2P_EVENT_DISCOVERY_FAILED 62      /* a source failed: status and words, "source: why"; object: ms until the next try, 0 none */
 #define P2P_EVENT_DISCOVERY_CONNECTED 63   /* a peer of a joined topic is connected; text: peer, source ("peers": by its own word), address; flags */
 #define P2P_EVENT_DISCOVERY_LEFT 64        /* it left the topic, or is gone; text: peer */
 #define P2P_EVENT_DISCOVERY_UNREACHABLE 65 /* one that was found did not answer; status and words as p2p_peer_connect; object: ms until the next try, 0 none */
-#define P2P_EVENT_REACHABILITY 70      /* text: "public", "private" or "unknown", how that is known ("option", "autonat", "autonat_v2", "none") */
-#define P2P_EVENT_ADDRESS_REACHABILITY 71 /* the same for one public address, by AutoNAT v2; text: address, "public", "private" or "unknown" */
-#define P2P_EVENT_NAT_TYPE 72          /* text: "udp" or "tcp", "endpoint_independent" (cone), "endpoint_dependent" (symmetric) or "unknown" */
-#define P2P_EVENT_HOLE_PUNCH 73        /* an attempt ended; status; text: peer, side, outcome, words (see NAT below); value: attempt; object: its ms */
-#define P2P_EVENT_RESERVATION 74       /* text: relay, "made" or "renewed", then relayed addresses; value: expiry, Unix ms. Or status, text: relay,
-                                          "lost" or "failed" (to get it back), words; object: ms until the next attempt */
-#define P2P_EVENT_PORT_MAPPING 75      /* the router forwards a port; text: own address, external address; without the latter: no more */
-#define P2P_EVENT_GATE 80              /* p2p_gate_ask; object: token that wants p2p_answer; text: peer, address, stage: "dial" (no address) or "connection"; flags */
-#define P2P_EVENT_DHT_VALIDATE 50      /* a value for a namespace with the rule "ask"; subject: node; text: key; data; object: token that wants p2p_answer */
-#define P2P_EVENT_DHT_VALUE 51         /* subject: search; text: key; data; value: sequence number of a signed record; status P2P_E_NOT_FOUND: withdrawn by its owner */
-#define P2P_EVENT_DHT_PROVIDER 52      /* subject: search; text: peer, then addresses */
-#define P2P_EVENT_DHT_MODE 53          /* the node began or ceased to answer for the DHT while it ran; text: "server" or "client", then the protocols it answers */
+#define P2P_EVENT_REACHABILITY 70          /* text: "public", "private" or "unknown", how that is known ("option", "autonat", "autonat_v2", "none") */
+#define P2P_EVENT_ADDRESS_REACHABILITY 71  /* the same for one public address, by AutoNAT v2; text: address, "public", "private" or "unknown" */
+#define P2P_EVENT_NAT_TYPE 72              /* text: "udp" or "tcp", "endpoint_independent" (cone), "endpoint_dependent" (symmetric) or "unknown" */
+#define P2P_EVENT_HOLE_PUNCH 73            /* an attempt ended; status; text: peer, side, outcome, words (see NAT below); value: attempt; object: its ms */
+#define P2P_EVENT_RESERVATION 74           /* text: relay, "made" or "renewed", then relayed addresses; value: expiry, Unix ms. Or status, text: relay,
+                                              "lost" or "failed" (to get it back), words; object: ms until the next attempt */
+#define P2P_EVENT_PORT_MAPPING 75          /* the router forwards a port; text: own address, external address; without the latter: no more */
+#define P2P_EVENT_GATE 80                  /* p2p_gate_ask; object: token that wants p2p_answer; text: peer, address, stage: "dial" (no address) or "connection"; flags */
 
 /* Event flags. */
 #define P2P_FLAG_INBOUND 1U  /* the peer opened the connection */
@@ -332,284 +335,6 @@ P2P_API int p2p_key_new(const char *type, uint8_t **key_out, size_t *len_out);
 /* p2p_key_peer_id writes the peer id that belongs to a private key. P2P_E_PARSE: not a key; the bytes are not repeated in the words. */
 P2P_API int p2p_key_peer_id(const uint8_t *key, size_t len, char **peer_out);
 
-/* ---- Node --------------------------------------------------------------------------------------------------------------------- */
-
-/* p2p_node_new starts a node with the options of config (0: defaults; it may be closed afterwards) and writes, or completes with as object, its
- * handle. queue and tag: where its peer, address and discovery events go; at most events.capacity of them wait, then the oldest are dropped.
- * P2P_E_CONFIG: options in conflict, or an address among them is malformed. P2P_E_LISTEN: an address is taken or cannot be bound.
- * P2P_E_PERMISSION, P2P_E_PARSE, P2P_E_SYSTEM: the key file is open to others, holds no key, cannot be made. */
-P2P_API int p2p_node_new(p2p_handle config, p2p_handle queue, uint64_t tag, p2p_handle *node_out, const p2p_call *call);
-
-/* p2p_node_close is p2p_close for a node, with a choice of waiting: in queue mode it returns at once and completes when all is released, for
- * programs that must not hold up their event loop. The handle is dead from the call on. */
-P2P_API int p2p_node_close(p2p_handle node, const p2p_call *call);
-
-/* p2p_node_id writes the node's peer id. */
-P2P_API int p2p_node_id(p2p_handle node, char **peer_out);
-
-/* p2p_node_addresses writes the addresses at which the node can be dialled, one per line, each ending in /p2p/<peer id>. */
-P2P_API int p2p_node_addresses(p2p_handle node, char **addresses_out);
-
-/* ---- Peers --------------------------------------------------------------------------------------------------------------------
- * A peer is named by its peer id in either text form, an address (multiaddr) ends in /p2p/<peer id>. */
-
-/* p2p_peer_connect connects to a peer, or finds it connected, and writes (peer_out may be NULL), or completes with as text, its peer id. addresses: one per line, all
- * of one peer, or the peer id alone when its addresses are known. P2P_E_DIAL, P2P_E_TIMEOUT: the words list each address and why it failed.
- * P2P_E_SECURITY: somebody else answered. P2P_E_NO_ADDRESS: none known. P2P_E_PARSE: names the malformed one. */
-P2P_API int p2p_peer_connect(p2p_handle node, const char *addresses, char **peer_out, const p2p_call *call);
-
-/* p2p_peer_disconnect closes all connections to peer and their streams. 0 also when there were none. */
-P2P_API int p2p_peer_disconnect(p2p_handle node, const char *peer);
-
-/* p2p_peer_list writes the peer ids of all connected peers. */
-P2P_API int p2p_peer_list(p2p_handle node, char **peers_out);
-
-/* p2p_peer_info writes JSON of a peer: id, connected, addresses (known), protocols, agent, rtt_ms, kept, tags, tag_value, protected, connections: each
- * with id, address, direction, transport, security, muxer, relayed, limited, opened_ms (Unix), streams. peer NULL: an array of all connected peers. */
-P2P_API int p2p_peer_info(p2p_handle node, const char *peer, char **json_out);
-
-/* p2p_peer_ping writes, or completes with as value, the round-trip time to peer in nanoseconds, dialling first if needed (libp2p/specs, ping). */
-P2P_API int p2p_peer_ping(p2p_handle node, const char *peer, int64_t *rtt_out, const p2p_call *call);
-
-/* p2p_peer_keep connects to a peer and connects again whenever it is lost, with growing pauses (1 s to 60 s), until p2p_peer_release. addresses
- * as for p2p_peer_connect; they replace those given before. The connection is protected from trimming. */
-P2P_API int p2p_peer_keep(p2p_handle node, const char *addresses);
-
-/* p2p_peer_release ends p2p_peer_keep; the connection stays. P2P_E_NOT_FOUND: was not kept. */
-P2P_API int p2p_peer_release(p2p_handle node, const char *peer);
-
-/* ---- Streams ------------------------------------------------------------------------------------------------------------------
- * A Stream is an ordered, reliable pair of byte flows with one peer under one protocol name. Read it in calls, or have it watched: then its data
- * arrives on a queue. Write in calls; in queue mode a write of up to the stream's high-water mark (write_buffer, 1 MiB) is accepted at once. Each
- * side closes its own flow (end of file for the other) or resets both with a code. A node's stream needs one reader and one writer at a time;
- * a second concurrent one waits for the first. Maximum length of one write or message: 1 GiB. */
-
-/* p2p_stream_serve accepts streams for protocols, one name per line; a name ending in * serves all names with that prefix. Each arrives as
- * P2P_EVENT_STREAM; close the service to stop serving (its open streams stay). options: max_streams (open at a time, then the peer's stream is
- * reset with code 0x1002; 0: unlimited; default 1024). P2P_E_EXISTS: a name is served already. */
-P2P_API int p2p_stream_serve(p2p_handle node, const char *protocols, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out);
-
-/* p2p_stream_open opens a stream to peer, dialling first if needed, and writes, or completes with as object, its handle, as text the protocol.
- * protocols: one per line, in order of preference. options: no_dial (true: only over a present connection), allow_limited (true: also over a
- * limited relayed one). P2P_E_DIAL, P2P_E_NO_ADDRESS as for p2p_peer_connect. P2P_E_PROTOCOL: the peer speaks none of them. What it last said is
- * believed, which saves a round trip; has it stopped serving since, the first read says so. P2P_E_LIMIT: too many streams. P2P_E_LIMITED:
- * only a limited connection exists. */
-P2P_API int p2p_stream_open(p2p_handle node, const char *peer, const char *protocols, const char *options, p2p_handle *stream_out,
-                            const p2p_call *call);
-
-/* p2p_stream_read reads at least one and at most cap bytes into data and returns their number; 0: the peer closed its side. In queue mode data is
- * NULL and the bytes come with the completion. P2P_E_RESET: the stream is dead. P2P_E_TIMEOUT loses nothing. P2P_E_STATE: it is watched. */
-P2P_API int64_t p2p_stream_read(p2p_handle stream, uint8_t *data, size_t cap, const p2p_call *call);
-
-/* p2p_stream_write sends len bytes and returns len. In queue mode it returns 0 when they are accepted at once (no completion follows), or
- * P2P_PENDING: accepted, and completed when the stream is below its high-water mark again; wait for that before writing more. A failure of what was
- * accepted is told by the next write, or by p2p_stream_close_write. P2P_E_TIMEOUT: p2p_last_detail bytes were sent. P2P_E_STATE: closed for writing.
- * P2P_E_RESET: the peer gave up. */
-P2P_API int64_t p2p_stream_write(p2p_handle stream, const uint8_t *data, size_t len, const p2p_call *call);
-
-/* p2p_stream_read_message reads one message framed with an unsigned varint length and writes it as a block, or completes with it as data. max: bytes
- * allowed. Returns 1; 0 at the end of the flow. P2P_E_TOO_BIG: the peer sent a longer one; the stream is reset, the connection lives on. */
-P2P_API int p2p_stream_read_message(p2p_handle stream, size_t max, uint8_t **data_out, size_t *len_out, const p2p_call *call);
-
-/* p2p_stream_write_message sends data as one framed message; else as p2p_stream_write. */
-P2P_API int64_t p2p_stream_write_message(p2p_handle stream, const uint8_t *data, size_t len, const p2p_call *call);
-
-/* p2p_stream_close_write tells the peer that nothing more follows, after all that was accepted is sent; reading goes on. It completes when sent. */
-P2P_API int p2p_stream_close_write(p2p_handle stream, const p2p_call *call);
-
-/* p2p_stream_close_read gives up reading: what the peer still sends is lost, and over yamux the peer is held back once the window is full. Writing
- * goes on. To make the peer stop, reset. */
-P2P_API int p2p_stream_close_read(p2p_handle stream);
-
-/* p2p_stream_reset gives the stream up in both directions at once and tells the peer code (0 for none; QUIC and yamux carry it). The handle stays
- * until closed. */
-P2P_API int p2p_stream_reset(p2p_handle stream, uint32_t code);
-
-/* p2p_stream_deadline bounds all present and later reads and writes, from now: 0 removes the bound, -1 leaves it as it is. Past it they
- * end with P2P_E_TIMEOUT; a watched stream gets P2P_EVENT_STREAM_RESET with that status. */
-P2P_API int p2p_stream_deadline(p2p_handle stream, int32_t read_ms, int32_t write_ms);
-
-/* p2p_stream_watch delivers what the peer sends to queue: P2P_EVENT_STREAM_DATA, at the end _END or _RESET. At most credit bytes (0: 256 KiB)
- * are under way; give back what you consumed with p2p_stream_credit, else the peer is held back. max_message > 0: framed messages, one per event,
- * of at most so many bytes; a longer one ends the stream with P2P_E_TOO_BIG. Once per stream: P2P_E_STATE. */
-P2P_API int p2p_stream_watch(p2p_handle stream, p2p_handle queue, uint64_t tag, size_t credit, size_t max_message);
-
-/* p2p_stream_credit returns bytes of a watched stream's credit. Cheap; once per half of the credit is often enough. */
-P2P_API int p2p_stream_credit(p2p_handle stream, size_t bytes);
-
-/* p2p_stream_fd detaches the stream into one end of a socket pair, non-blocking and close-on-exec, and writes the descriptor, which you close. shutdown and
- * close on it act on the stream; a reset by the peer shows as an end of file: p2p_info's "state" tells them apart. The handle stays until
- * closed. P2P_E_STATE: watched, or detached before. */
-P2P_API int p2p_stream_fd(p2p_handle stream, int *fd_out);
-
-/* ---- Requests -----------------------------------------------------------------------------------------------------------------
- * A request is one question to a service of a peer, by protocol name, and one answer or a stream of them. The call's timeout travels along: the
- * handler sees the deadline, and hears of a cancellation. docs/request.md has the wire format. */
-
-/* p2p_request_send asks and writes, or completes with as data, the answer. options: max_response (bytes; default 4 MiB), allow_limited.
- * P2P_E_REMOTE: the handler answered with an error; its words are the words, its code is p2p_last_detail, or value. P2P_E_PROTOCOL: nobody serves it
- * there. P2P_E_TOO_BIG: the answer exceeds max_response, or the request what the service takes. P2P_E_BUSY: the service has too many. Cancel,
- * timeout and close reach the handler. */
-P2P_API int p2p_request_send(p2p_handle node, const char *peer, const char *protocol, const uint8_t *data, size_t len, const char *options,
-                             uint8_t **answer_out, size_t *answer_len_out, const p2p_call *call);
-
-/* p2p_request_open asks for a streamed answer and writes, or completes with as object, an exchange to be read with p2p_request_next and
- * closed; closing it early cancels the handler. The call's timeout bounds the whole exchange. options and errors as for p2p_request_send,
- * max_response counts for each part. */
-P2P_API int p2p_request_open(p2p_handle node, const char *peer, const char *protocol, const uint8_t *data, size_t len, const char *options,
-                             p2p_handle *exchange_out, const p2p_call *call);
-
-/* p2p_request_next waits for the next part of a streamed answer. Returns 1 with the part (value 1 and data in a completion), 0 at the end; a last
- * part without bytes is the end itself. Parts that nobody fetches hold the handler back. */
-P2P_API int p2p_request_next(p2p_handle exchange, uint8_t **part_out, size_t *part_len_out, const p2p_call *call);
-
-/* p2p_request_serve takes requests for a protocol name: each arrives as P2P_EVENT_REQUEST and is answered, in any order, with p2p_request_respond or
- * p2p_request_fail. Close the service to stop. options: max_request (bytes; default 4 MiB), max_concurrent (open at a time, more
- * are told P2P_E_BUSY; default 1024), timeout_ms (longest time for an answer; default 0: the asker's). P2P_E_EXISTS: served already. */
-P2P_API int p2p_request_serve(p2p_handle node, const char *protocol, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out);
-
-/* p2p_request_respond answers. more 1: a part, further ones follow; more 0: the last one, and the request handle is closed. Waits, or completes,
- * as p2p_stream_write does. P2P_E_CANCELLED: the asker gave up. P2P_E_TIMEOUT: its deadline passed. */
-P2P_API int p2p_request_respond(p2p_handle request, const uint8_t *data, size_t len, int more, const p2p_call *call);
-
-/* p2p_request_fail answers with an error, also after parts, and closes the request handle. code: yours, not negative; words: for people, at most
- * 4 KiB. */
-P2P_API int p2p_request_fail(p2p_handle request, int32_t code, const char *words);
-
-/* ---- Pubsub -------------------------------------------------------------------------------------------------------------------
- * A Topic is a name under which peers publish to all who subscribed (libp2p/specs, pubsub and gossipsub v1.0 to v1.3). You get your own messages
- * too. Nothing is stored: who is not there does not hear it. */
-
-/* p2p_topic_join joins a topic, once per node and name. queue and tag: P2P_EVENT_TOPIC_JOINED and _LEFT, and P2P_EVENT_VALIDATE. options, rules that
- * every message must pass before it is delivered or passed on: max_size (bytes), signers (list of peer ids that may author),
- * rate (messages per second and author), burst, validate (true: ask you by event), validate_timeout_ms (default 1000), validate_default
- * ("reject", "ignore", "accept"; default "ignore": the verdict when you are late), validate_capacity (verdicts pending, default 1024; beyond it the default
- * holds). P2P_E_EXISTS: joined already. P2P_E_STATE: the node has pubsub off. */
-P2P_API int p2p_topic_join(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *topic_out);
-
-/* p2p_topic_publish sends data to the topic and returns, or completes with as value, to how many peers it went. min_peers > 0: first wait
- * until so many peers are subscribed; P2P_E_PEERS when time is up. Calls complete in the order they were made. P2P_E_TOO_BIG: more than
- * pubsub.max_message_size. P2P_E_REJECTED: breaks a rule of the topic. P2P_E_LIMIT: 64 MiB are waiting to be published. */
-P2P_API int p2p_topic_publish(p2p_handle topic, const uint8_t *data, size_t len, int32_t min_peers, const p2p_call *call);
-
-/* p2p_topic_subscribe delivers the topic's messages to queue as P2P_EVENT_MESSAGE until closed. options: capacity (messages that may wait, 16384),
- * capacity_bytes (64 MiB), overflow ("block": hold the peers back, then lose where the network does; "drop_oldest"; "drop_newest";
- * default "block"). */
-P2P_API int p2p_topic_subscribe(p2p_handle topic, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *subscription_out);
-
-/* p2p_topic_peers writes the peer ids that are subscribed, as far as this node knows. */
-P2P_API int p2p_topic_peers(p2p_handle topic, char **peers_out);
-
-/* ---- Listening ----------------------------------------------------------------------------------------------------------------
- * Where a running node listens, and which addresses it tells its peers. P2P_EVENT_ADDRESSES follows every change; connected peers hear of it
- * within seconds. */
-
-/* p2p_node_listen binds more addresses, one per line, all or none, and writes (bound_out may be NULL) them as they are bound, with the ports
- * that the system chose. P2P_E_LISTEN: names the one that is taken or cannot be bound. P2P_E_STATE: its transport is off. P2P_E_INVALID: no
- * transport listens at such an address. */
-P2P_API int p2p_node_listen(p2p_handle node, const char *addresses, char **bound_out);
-
-/* p2p_node_unlisten ends listening at addresses, one per line, named as in p2p_info's "listening", all or none. Connections stay. A TCP port is free
- * on return; a UDP port can stay bound for dialling for some seconds. P2P_E_NOT_FOUND: the node does not listen at one of them. */
-P2P_API int p2p_node_unlisten(p2p_handle node, const char *addresses);
-
-/* p2p_node_announce changes which addresses peers are told. options: announce, append, hide, as in the config's section addresses; a list that is
- * given replaces the present one, the others stay. P2P_E_CONFIG names the address at fault, and nothing changes. */
-P2P_API int p2p_node_announce(p2p_handle node, const char *options);
-
-/* ---- Gating -------------------------------------------------------------------------------------------------------------------
- * Who may be dialled, and who may connect. A rule is a peer id, an IP address or a subnet ("10.0.0.0/8", "2001:db8::/32"). The most exact one holds:
- * that of the peer, then that of the longest prefix of its address; where there is none, the default. Rules last as long as the node; those
- * to begin with stand in the config's section gating. A dial that is refused ends with P2P_E_REFUSED and names the rule. */
-
-/* p2p_gate_block refuses whom the rules, one per line, name, and closes their connections. A rule takes the place of one that allows the same. All are
- * taken, or none: P2P_E_PARSE names the malformed one. */
-P2P_API int p2p_gate_block(p2p_handle node, const char *rules);
-
-/* p2p_gate_allow lets those through whom the rules, one per line, name; else as p2p_gate_block. While a peer is allowed by name, blocked addresses get as
- * far as the handshake, for it might be that peer. */
-P2P_API int p2p_gate_allow(p2p_handle node, const char *rules);
-
-/* p2p_gate_remove takes rules out, one per line, whether they block or allow, all or none. P2P_E_NOT_FOUND: there is none for one of them. */
-P2P_API int p2p_gate_remove(p2p_handle node, const char *rules);
-
-/* p2p_gate_default sets what becomes of those that no rule names: "allow" or "block". Present connections stay. */
-P2P_API int p2p_gate_default(p2p_handle node, const char *verdict);
-
-/* p2p_gate_list writes JSON: default, block and allow (lists of objects: rule, refused), asking, dials_refused, connections_refused. */
-P2P_API int p2p_gate_list(p2p_handle node, char **json_out);
-
-/* p2p_gate_ask asks you, by P2P_EVENT_GATE, about every dial and every inbound connection that no rule names, until the service is closed. P2P_VERDICT_ACCEPT
- * lets it through, the others refuse it; a dial waits for you before it begins, a connection before anybody sees it. options: timeout_ms
- * (time for a verdict, at most 10000; default 1000), default ("block", "allow": the verdict when you are late; default "block"), capacity (verdicts
- * pending, default 256; beyond it the default holds). P2P_E_EXISTS: somebody is asked already. */
-P2P_API int p2p_gate_ask(p2p_handle node, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out);
-
-/* ---- Numbers ------------------------------------------------------------------------------------------------------------------
- * What a node has and what it did, each number its own: other nodes of the process do not show. docs/numbers.md lists them all. */
-
-/* p2p_metrics writes the node's numbers of this moment. format: "prometheus" (or NULL), the text that Prometheus scrapes, or "json". Names begin with
- * libp2pgo_; those that begin with go_ and process_ are of the process. Costs no network. */
-P2P_API int p2p_metrics(p2p_handle node, const char *format, char **text_out);
-
-/* p2p_metrics_serve serves them over HTTP until closed: /metrics and /metrics.json. address: host:port; NULL or without a host: this machine alone; port 0:
- * a free one, which p2p_info of the service tells as address. They name peers: think before you show them to others. options: max_connections
- * (default 16). P2P_E_LISTEN: the address is in use, or cannot be bound. P2P_E_PARSE: malformed. */
-P2P_API int p2p_metrics_serve(p2p_handle node, const char *address, const char *options, p2p_handle *service_out);
-
-/* p2p_bandwidth_info writes JSON: total, peers and protocols, each with bytes in and out and their rates per second, those with the most first;
- * docs/numbers.md lists the keys. P2P_E_STATE: the node has metrics.bandwidth off. */
-P2P_API int p2p_bandwidth_info(p2p_handle node, char **json_out);
-
-/* p2p_perf_serve answers runs of the perf protocol (/perf/1.0.0; libp2p/specs, perf) until closed: it swallows and sends bytes for whoever asks. options:
- * max_bytes (in each direction of a run, default 16 GiB), max_streams (runs at a time, default 16), timeout_ms (of a run, default 300000).
- * P2P_E_EXISTS: the node serves it already. */
-P2P_API int p2p_perf_serve(p2p_handle node, const char *options, p2p_handle *service_out);
-
-/* p2p_perf_run sends upload_bytes to a peer that serves perf, fetches download_bytes, and writes, or completes with as text, JSON: upload_ms, download_ms,
- * upload_bytes_per_second and more. options: allow_limited. Errors as for p2p_stream_open. P2P_E_PROTOCOL: the peer does not serve it. P2P_E_RESET: it will
- * not transfer so much, or has too many runs. */
-P2P_API int p2p_perf_run(p2p_handle node, const char *peer, int64_t upload_bytes, int64_t download_bytes, const char *options, char **json_out,
-                         const p2p_call *call);
-/* ---- Discovery ----------------------------------------------------------------------------------------------------------------
- * How peers that know a name, and not each other, meet. A source is a place to meet at: the DHT, rendezvous points (rendezvous.points), the local network
- * (mDNS). By default every source that is on is used. A topic is a name of 1 to 255 bytes of UTF-8; those of pubsub are another matter. */
-
-/* p2p_discovery_join keeps this node together with all others that join the topic: it advertises, finds, connects and connects again until
- * closed, which tells the others. Connections stay. Each peer that is connected is P2P_EVENT_DISCOVERY_CONNECTED, also one that came by itself or was
- * connected before; _FOUND, _LEFT, _UNREACHABLE, _ADVERTISED and _FAILED tell the rest. queue 0: no events. options: sources (also "peers"), points,
- * advertise, find, connect, max_peers, and pauses; docs/discovery.md. P2P_E_EXISTS: joined already. */
-P2P_API int p2p_discovery_join(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *join_out);
-
-/* p2p_discovery_peers writes the peer ids of a joined topic that are connected. */
-P2P_API int p2p_discovery_peers(p2p_handle join, char **peers_out);
-
-/* p2p_discovery_advertise tells the sources that this node is of a topic, and again before that ends or when its addresses change, until
- * closed. P2P_EVENT_DISCOVERY_ADVERTISED and _FAILED tell how it goes. options: sources, points, ttl_ms (2 h), retry_min_ms, retry_max_ms.
- * P2P_E_STATE: no source is on, or one that is named is off. */
-P2P_API int p2p_discovery_advertise(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag,
-                                    p2p_handle *advertisement_out);
-
-/* p2p_discovery_find looks for peers of a topic: each comes once, as P2P_EVENT_DISCOVERY_FOUND, and is not connected. P2P_EVENT_CLOSED follows when all
- * sources have answered, with status if none could; close the search then, or earlier to end it. options: sources, points, limit (peers after which
- * it ends), follow (true: look again and again), interval_ms (60000: longest pause of follow). P2P_E_STATE: no source is on. */
-P2P_API int p2p_discovery_find(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *search_out);
-
-/* p2p_rendezvous_register tells a rendezvous point (libp2p/specs, rendezvous), given as for p2p_peer_connect, that this node is of a name, waits for its
- * consent, and writes, or completes with as object (as value the ms granted), a handle that renews it until closed, which takes it back. queue and
- * tag: where it tells how that goes (0: nowhere). options: ttl_ms (2 h), retry_min_ms, retry_max_ms. P2P_E_INVALID: it does not take the name or
- * grant the time. P2P_E_BUSY: it is full. P2P_E_REFUSED: not authorized. P2P_E_PROTOCOL: it is no point. P2P_E_STATE: this node has no address. */
-P2P_API int p2p_rendezvous_register(p2p_handle node, const char *point, const char *name, const char *options, p2p_handle queue, uint64_t tag,
-                                    p2p_handle *registration_out, const p2p_call *call);
-
-/* p2p_rendezvous_unregister takes back what this node told a point, also in an earlier life. Done when sent: there is no answer to it. */
-P2P_API int p2p_rendezvous_unregister(p2p_handle node, const char *point, const char *name, const p2p_call *call);
-
-/* p2p_rendezvous_discover asks a point who is of a name ("": of any) and writes, or completes with as text, JSON: registrations (each with peer,
- * namespace, addresses, ttl_ms), cookie, and refused (how many had a bad signature and are left out). options: limit, cookie (of an earlier answer: only what
- * came since; P2P_E_INVALID when the point no longer knows it: ask without). Other errors as for p2p_rendezvous_register. */
-P2P_API int p2p_rendezvous_discover(p2p_handle node, const char *point, const char *name, const char *options, char **json_out, const p2p_call *call);
-
 /* ---- Keys ---------------------------------------------------------------------------------------------------------------------
  * What can be done with keys and what they sign, without a node. Keys are handed around in libp2p's protobuf form; formats are those of other
  * programs: "protobuf" (a file of `ipfs key export`), "base64" (the same as text; Identity.PrivKey in Kubo's config), "pem" (PKCS #8, public keys
@@ -734,6 +459,321 @@ P2P_API int p2p_cid_parse(const uint8_t *data, size_t len, char **cid_out);
 /* p2p_cid_verify returns 0 if data are the bytes that cid names. P2P_E_SECURITY: they are not. P2P_E_UNSUPPORTED: its hash is unknown or proves
  * nothing. A CID names one block: a file of several is verified block by block. */
 P2P_API int p2p_cid_verify(const char *cid, const uint8_t *data, size_t len);
+
+/* ---- Node --------------------------------------------------------------------------------------------------------------------- */
+
+/* p2p_node_new starts a node with the options of config (0: defaults; it may be closed afterwards) and writes, or completes with as object, its
+ * handle. queue and tag: where its peer, address and discovery events go; at most events.capacity of them wait, then the oldest are dropped.
+ * P2P_E_CONFIG: options in conflict, or an address among them is malformed. P2P_E_LISTEN: an address is taken or cannot be bound.
+ * P2P_E_PERMISSION, P2P_E_PARSE, P2P_E_SYSTEM: the key file is open to others, holds no key, cannot be made. */
+P2P_API int p2p_node_new(p2p_handle config, p2p_handle queue, uint64_t tag, p2p_handle *node_out, const p2p_call *call);
+
+/* p2p_node_close is p2p_close for a node, with a choice of waiting: in queue mode it returns at once and completes when all is released, for
+ * programs that must not hold up their event loop. The handle is dead from the call on. */
+P2P_API int p2p_node_close(p2p_handle node, const p2p_call *call);
+
+/* p2p_node_id writes the node's peer id. */
+P2P_API int p2p_node_id(p2p_handle node, char **peer_out);
+
+/* p2p_node_addresses writes the addresses at which the node can be dialled, one per line, each ending in /p2p/<peer id>. */
+P2P_API int p2p_node_addresses(p2p_handle node, char **addresses_out);
+
+/* ---- Listening ----------------------------------------------------------------------------------------------------------------
+ * Where a running node listens, and which addresses it tells its peers. P2P_EVENT_ADDRESSES follows every change; connected peers hear of it
+ * within seconds. */
+
+/* p2p_node_listen binds more addresses, one per line, all or none, and writes (bound_out may be NULL) them as they are bound, with the ports
+ * that the system chose. P2P_E_LISTEN: names the one that is taken or cannot be bound. P2P_E_STATE: its transport is off. P2P_E_INVALID: no
+ * transport listens at such an address. */
+P2P_API int p2p_node_listen(p2p_handle node, const char *addresses, char **bound_out);
+
+/* p2p_node_unlisten ends listening at addresses, one per line, named as in p2p_info's "listening", all or none. Connections stay. A TCP port is free
+ * on return; a UDP port can stay bound for dialling for some seconds. P2P_E_NOT_FOUND: the node does not listen at one of them. */
+P2P_API int p2p_node_unlisten(p2p_handle node, const char *addresses);
+
+/* p2p_node_announce changes which addresses peers are told. options: announce, append, hide, as in the config's section addresses; a list that is
+ * given replaces the present one, the others stay. P2P_E_CONFIG names the address at fault, and nothing changes. */
+P2P_API int p2p_node_announce(p2p_handle node, const char *options);
+
+/* ---- Peers --------------------------------------------------------------------------------------------------------------------
+ * A peer is named by its peer id in either text form, an address (multiaddr) ends in /p2p/<peer id>. */
+
+/* p2p_peer_connect connects to a peer, or finds it connected, and writes (peer_out may be NULL), or completes with as text, its peer id. addresses: one per line, all
+ * of one peer, or the peer id alone when its addresses are known. P2P_E_DIAL, P2P_E_TIMEOUT: the words list each address and why it failed.
+ * P2P_E_SECURITY: somebody else answered. P2P_E_NO_ADDRESS: none known. P2P_E_PARSE: names the malformed one. */
+P2P_API int p2p_peer_connect(p2p_handle node, const char *addresses, char **peer_out, const p2p_call *call);
+
+/* p2p_peer_disconnect closes all connections to peer and their streams. 0 also when there were none. */
+P2P_API int p2p_peer_disconnect(p2p_handle node, const char *peer);
+
+/* p2p_peer_list writes the peer ids of all connected peers. */
+P2P_API int p2p_peer_list(p2p_handle node, char **peers_out);
+
+/* p2p_peer_info writes JSON of a peer: id, connected, addresses (known), protocols, agent, rtt_ms, kept, tags, tag_value, protected, connections: each
+ * with id, address, direction, transport, security, muxer, relayed, limited, opened_ms (Unix), streams. peer NULL: an array of all connected peers. */
+P2P_API int p2p_peer_info(p2p_handle node, const char *peer, char **json_out);
+
+/* p2p_peer_ping writes, or completes with as value, the round-trip time to peer in nanoseconds, dialling first if needed (libp2p/specs, ping). */
+P2P_API int p2p_peer_ping(p2p_handle node, const char *peer, int64_t *rtt_out, const p2p_call *call);
+
+/* p2p_peer_keep connects to a peer and connects again whenever it is lost, with growing pauses (1 s to 60 s), until p2p_peer_release. addresses
+ * as for p2p_peer_connect; they replace those given before. The connection is protected from trimming. */
+P2P_API int p2p_peer_keep(p2p_handle node, const char *addresses);
+
+/* p2p_peer_release ends p2p_peer_keep; the connection stays. P2P_E_NOT_FOUND: was not kept. */
+P2P_API int p2p_peer_release(p2p_handle node, const char *peer);
+
+/* ---- Peerstore ----------------------------------------------------------------------------------------------------------------
+ * What the node knows of peers, connected or not: addresses, signed records, and data of yours. In memory, or with the config's
+ * peerstore.directory on disk and over restarts; a private key is never written there. */
+
+/* p2p_peer_add adds addresses of one peer, one per line, each ending in /p2p/<peer id>, to those that are known, and writes (peer_out may be NULL) its
+ * peer id. Nothing is dialled. ttl_ms: how long they are kept; 0: an hour; -1: without end. */
+P2P_API int p2p_peer_add(p2p_handle node, const char *addresses, int64_t ttl_ms, char **peer_out);
+
+/* p2p_peer_forget removes all that is known of peer: addresses, record, tags and data. P2P_E_STATE: it is connected, or kept. */
+P2P_API int p2p_peer_forget(p2p_handle node, const char *peer);
+
+/* p2p_peer_known writes the peer ids of all peers with a known address. */
+P2P_API int p2p_peer_known(p2p_handle node, char **peers_out);
+
+/* p2p_peer_put keeps data of yours, at most 64 KiB, about peer under a name (1 to 128 bytes); len 0 removes it. */
+P2P_API int p2p_peer_put(p2p_handle node, const char *peer, const char *name, const uint8_t *data, size_t len);
+
+/* p2p_peer_get writes what p2p_peer_put keeps. P2P_E_NOT_FOUND: nothing under this name. */
+P2P_API int p2p_peer_get(p2p_handle node, const char *peer, const char *name, uint8_t **data_out, size_t *len_out);
+
+/* p2p_peer_record writes the signed record of peer, which vouches for its addresses, as p2p_record_open reads it; peer NULL: the node's own.
+ * P2P_E_NOT_FOUND: the peer has sent none. */
+P2P_API int p2p_peer_record(p2p_handle node, const char *peer, uint8_t **record_out, size_t *len_out);
+
+/* p2p_peer_add_record takes a signed record, checks its signature, keeps its addresses for ttl_ms, as p2p_peer_add does, and writes (peer_out may be NULL)
+ * whose it is. Returns 1; 0 if a newer one is known. P2P_E_SECURITY: not signed by that peer. P2P_E_PARSE: no record. */
+P2P_API int p2p_peer_add_record(p2p_handle node, const uint8_t *record, size_t len, int64_t ttl_ms, char **peer_out);
+
+/* ---- Trimming -----------------------------------------------------------------------------------------------------------------
+ * When there are more connections than the config's connections.high, the least useful are closed until connections.low are left. Peers are worth
+ * the sum of their tags, yours and those of the library's parts; protected ones are spared. p2p_peer_info tells both. */
+
+/* p2p_peer_tag gives peer a value under a name of yours (1 to 128 bytes), in place of the one it had; it may be negative. It outlasts the peer's
+ * connections, not the node. */
+P2P_API int p2p_peer_tag(p2p_handle node, const char *peer, const char *name, int32_t value);
+
+/* p2p_peer_untag takes a tag back. P2P_E_NOT_FOUND: the peer has none of that name. */
+P2P_API int p2p_peer_untag(p2p_handle node, const char *peer, const char *name);
+
+/* p2p_peer_protect spares peer from trimming, until p2p_peer_unprotect with the same name. */
+P2P_API int p2p_peer_protect(p2p_handle node, const char *peer, const char *name);
+
+/* p2p_peer_unprotect ends one protection and returns 1 if peer is still protected under another name, else 0. P2P_E_NOT_FOUND: not protected under this
+ * one. */
+P2P_API int p2p_peer_unprotect(p2p_handle node, const char *peer, const char *name);
+
+/* p2p_peer_trim closes connections now, the least useful first, until left of them (-1: connections.low) are there, and returns, or completes with as value,
+ * how many it closed. Protected peers and those younger than connections.grace_ms are spared. */
+P2P_API int p2p_peer_trim(p2p_handle node, int32_t left, const p2p_call *call);
+
+/* p2p_node_watermarks changes connections.low, .high and .grace_ms; -1 leaves one as it is. P2P_E_INVALID: low is more than high. */
+P2P_API int p2p_node_watermarks(p2p_handle node, int32_t low, int32_t high, int32_t grace_ms);
+
+/* ---- Gating -------------------------------------------------------------------------------------------------------------------
+ * Who may be dialled, and who may connect. A rule is a peer id, an IP address or a subnet ("10.0.0.0/8", "2001:db8::/32"). The most exact one holds:
+ * that of the peer, then that of the longest prefix of its address; where there is none, the default. Rules last as long as the node; those
+ * to begin with stand in the config's section gating. A dial that is refused ends with P2P_E_REFUSED and names the rule. */
+
+/* p2p_gate_block refuses whom the rules, one per line, name, and closes their connections. A rule takes the place of one that allows the same. All are
+ * taken, or none: P2P_E_PARSE names the malformed one. */
+P2P_API int p2p_gate_block(p2p_handle node, const char *rules);
+
+/* p2p_gate_allow lets those through whom the rules, one per line, name; else as p2p_gate_block. While a peer is allowed by name, blocked addresses get as
+ * far as the handshake, for it might be that peer. */
+P2P_API int p2p_gate_allow(p2p_handle node, const char *rules);
+
+/* p2p_gate_remove takes rules out, one per line, whether they block or allow, all or none. P2P_E_NOT_FOUND: there is none for one of them. */
+P2P_API int p2p_gate_remove(p2p_handle node, const char *rules);
+
+/* p2p_gate_default sets what becomes of those that no rule names: "allow" or "block". Present connections stay. */
+P2P_API int p2p_gate_default(p2p_handle node, const char *verdict);
+
+/* p2p_gate_list writes JSON: default, block and allow (lists of objects: rule, refused), asking, dials_refused, connections_refused. */
+P2P_API int p2p_gate_list(p2p_handle node, char **json_out);
+
+/* p2p_gate_ask asks you, by P2P_EVENT_GATE, about every dial and every inbound connection that no rule names, until the service is closed. P2P_VERDICT_ACCEPT
+ * lets it through, the others refuse it; a dial waits for you before it begins, a connection before anybody sees it. options: timeout_ms
+ * (time for a verdict, at most 10000; default 1000), default ("block", "allow": the verdict when you are late; default "block"), capacity (verdicts
+ * pending, default 256; beyond it the default holds). P2P_E_EXISTS: somebody is asked already. */
+P2P_API int p2p_gate_ask(p2p_handle node, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out);
+
+/* ---- Limits -------------------------------------------------------------------------------------------------------------------
+ * What peers can make the node spend is bounded by the config's section limits: a preset, single numbers, and limits.exact, go-libp2p's own form. */
+
+/* p2p_limits_info writes JSON: preset, usage (by scope: system, transient, services, protocols, peers), limits (in the form of limits.exact), per_ip,
+ * refused and watermarks; docs/info.md has the keys. */
+P2P_API int p2p_limits_info(p2p_handle node, char **json_out);
+
+/* ---- Streams ------------------------------------------------------------------------------------------------------------------
+ * A Stream is an ordered, reliable pair of byte flows with one peer under one protocol name. Read it in calls, or have it watched: then its data
+ * arrives on a queue. Write in calls; in queue mode a write of up to the stream's high-water mark (write_buffer, 1 MiB) is accepted at once. Each
+ * side closes its own flow (end of file for the other) or resets both with a code. A node's stream needs one reader and one writer at a time;
+ * a second concurrent one waits for the first. Maximum length of one write or message: 1 GiB. */
+
+/* p2p_stream_serve accepts streams for protocols, one name per line; a name ending in * serves all names with that prefix. Each arrives as
+ * P2P_EVENT_STREAM; close the service to stop serving (its open streams stay). options: max_streams (open at a time, then the peer's stream is
+ * reset with code 0x1002; 0: unlimited; default 1024). P2P_E_EXISTS: a name is served already. */
+P2P_API int p2p_stream_serve(p2p_handle node, const char *protocols, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out);
+
+/* p2p_stream_open opens a stream to peer, dialling first if needed, and writes, or completes with as object, its handle, as text the protocol.
+ * protocols: one per line, in order of preference. options: no_dial (true: only over a present connection), allow_limited (true: also over a
+ * limited relayed one). P2P_E_DIAL, P2P_E_NO_ADDRESS as for p2p_peer_connect. P2P_E_PROTOCOL: the peer speaks none of them. What it last said is
+ * believed, which saves a round trip; has it stopped serving since, the first read says so. P2P_E_LIMIT: too many streams. P2P_E_LIMITED:
+ * only a limited connection exists. */
+P2P_API int p2p_stream_open(p2p_handle node, const char *peer, const char *protocols, const char *options, p2p_handle *stream_out,
+                            const p2p_call *call);
+
+/* p2p_stream_read reads at least one and at most cap bytes into data and returns their number; 0: the peer closed its side. In queue mode data is
+ * NULL and the bytes come with the completion. P2P_E_RESET: the stream is dead. P2P_E_TIMEOUT loses nothing. P2P_E_STATE: it is watched. */
+P2P_API int64_t p2p_stream_read(p2p_handle stream, uint8_t *data, size_t cap, const p2p_call *call);
+
+/* p2p_stream_write sends len bytes and returns len. In queue mode it returns 0 when they are accepted at once (no completion follows), or
+ * P2P_PENDING: accepted, and completed when the stream is below its high-water mark again; wait for that before writing more. A failure of what was
+ * accepted is told by the next write, or by p2p_stream_close_write. P2P_E_TIMEOUT: p2p_last_detail bytes were sent. P2P_E_STATE: closed for writing.
+ * P2P_E_RESET: the peer gave up. */
+P2P_API int64_t p2p_stream_write(p2p_handle stream, const uint8_t *data, size_t len, const p2p_call *call);
+
+/* p2p_stream_read_message reads one message framed with an unsigned varint length and writes it as a block, or completes with it as data. max: bytes
+ * allowed. Returns 1; 0 at the end of the flow. P2P_E_TOO_BIG: the peer sent a longer one; the stream is reset, the connection lives on. */
+P2P_API int p2p_stream_read_message(p2p_handle stream, size_t max, uint8_t **data_out, size_t *len_out, const p2p_call *call);
+
+/* p2p_stream_write_message sends data as one framed message; else as p2p_stream_write. */
+P2P_API int64_t p2p_stream_write_message(p2p_handle stream, const uint8_t *data, size_t len, const p2p_call *call);
+
+/* p2p_stream_close_write tells the peer that nothing more follows, after all that was accepted is sent; reading goes on. It completes when sent. */
+P2P_API int p2p_stream_close_write(p2p_handle stream, const p2p_call *call);
+
+/* p2p_stream_close_read gives up reading: what the peer still sends is lost, and over yamux the peer is held back once the window is full. Writing
+ * goes on. To make the peer stop, reset. */
+P2P_API int p2p_stream_close_read(p2p_handle stream);
+
+/* p2p_stream_reset gives the stream up in both directions at once and tells the peer code (0 for none; QUIC and yamux carry it). The handle stays
+ * until closed. */
+P2P_API int p2p_stream_reset(p2p_handle stream, uint32_t code);
+
+/* p2p_stream_deadline bounds all present and later reads and writes, from now: 0 removes the bound, -1 leaves it as it is. Past it they
+ * end with P2P_E_TIMEOUT; a watched stream gets P2P_EVENT_STREAM_RESET with that status. */
+P2P_API int p2p_stream_deadline(p2p_handle stream, int32_t read_ms, int32_t write_ms);
+
+/* p2p_stream_watch delivers what the peer sends to queue: P2P_EVENT_STREAM_DATA, at the end _END or _RESET. At most credit bytes (0: 256 KiB)
+ * are under way; give back what you consumed with p2p_stream_credit, else the peer is held back. max_message > 0: framed messages, one per event,
+ * of at most so many bytes; a longer one ends the stream with P2P_E_TOO_BIG. Once per stream: P2P_E_STATE. */
+P2P_API int p2p_stream_watch(p2p_handle stream, p2p_handle queue, uint64_t tag, size_t credit, size_t max_message);
+
+/* p2p_stream_credit returns bytes of a watched stream's credit. Cheap; once per half of the credit is often enough. */
+P2P_API int p2p_stream_credit(p2p_handle stream, size_t bytes);
+
+/* p2p_stream_fd detaches the stream into one end of a socket pair, non-blocking and close-on-exec, and writes the descriptor, which you close. shutdown and
+ * close on it act on the stream; a reset by the peer shows as an end of file: p2p_info's "state" tells them apart. The handle stays until
+ * closed. P2P_E_STATE: watched, or detached before. */
+P2P_API int p2p_stream_fd(p2p_handle stream, int *fd_out);
+
+/* ---- Requests -----------------------------------------------------------------------------------------------------------------
+ * A request is one question to a service of a peer, by protocol name, and one answer or a stream of them. The call's timeout travels along: the
+ * handler sees the deadline, and hears of a cancellation. docs/request.md has the wire format. */
+
+/* p2p_request_send asks and writes, or completes with as data, the answer. options: max_response (bytes; default 4 MiB), allow_limited.
+ * P2P_E_REMOTE: the handler answered with an error; its words are the words, its code is p2p_last_detail, or value. P2P_E_PROTOCOL: nobody serves it
+ * there. P2P_E_TOO_BIG: the answer exceeds max_response, or the request what the service takes. P2P_E_BUSY: the service has too many. Cancel,
+ * timeout and close reach the handler. */
+P2P_API int p2p_request_send(p2p_handle node, const char *peer, const char *protocol, const uint8_t *data, size_t len, const char *options,
+                             uint8_t **answer_out, size_t *answer_len_out, const p2p_call *call);
+
+/* p2p_request_open asks for a streamed answer and writes, or completes with as object, an exchange to be read with p2p_request_next and
+ * closed; closing it early cancels the handler. The call's timeout bounds the whole exchange. options and errors as for p2p_request_send,
+ * max_response counts for each part. */
+P2P_API int p2p_request_open(p2p_handle node, const char *peer, const char *protocol, const uint8_t *data, size_t len, const char *options,
+                             p2p_handle *exchange_out, const p2p_call *call);
+
+/* p2p_request_next waits for the next part of a streamed answer. Returns 1 with the part (value 1 and data in a completion), 0 at the end; a last
+ * part without bytes is the end itself. Parts that nobody fetches hold the handler back. */
+P2P_API int p2p_request_next(p2p_handle exchange, uint8_t **part_out, size_t *part_len_out, const p2p_call *call);
+
+/* p2p_request_serve takes requests for a protocol name: each arrives as P2P_EVENT_REQUEST and is answered, in any order, with p2p_request_respond or
+ * p2p_request_fail. Close the service to stop. options: max_request (bytes; default 4 MiB), max_concurrent (open at a time, more
+ * are told P2P_E_BUSY; default 1024), timeout_ms (longest time for an answer; default 0: the asker's). P2P_E_EXISTS: served already. */
+P2P_API int p2p_request_serve(p2p_handle node, const char *protocol, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out);
+
+/* p2p_request_respond answers. more 1: a part, further ones follow; more 0: the last one, and the request handle is closed. Waits, or completes,
+ * as p2p_stream_write does. P2P_E_CANCELLED: the asker gave up. P2P_E_TIMEOUT: its deadline passed. */
+P2P_API int p2p_request_respond(p2p_handle request, const uint8_t *data, size_t len, int more, const p2p_call *call);
+
+/* p2p_request_fail answers with an error, also after parts, and closes the request handle. code: yours, not negative; words: for people, at most
+ * 4 KiB. */
+P2P_API int p2p_request_fail(p2p_handle request, int32_t code, const char *words);
+
+/* ---- Pubsub -------------------------------------------------------------------------------------------------------------------
+ * A Topic is a name under which peers publish to all who subscribed (libp2p/specs, pubsub and gossipsub v1.0 to v1.3). You get your own messages
+ * too. Nothing is stored: who is not there does not hear it. */
+
+/* p2p_topic_join joins a topic, once per node and name. queue and tag: P2P_EVENT_TOPIC_JOINED and _LEFT, and P2P_EVENT_VALIDATE. options, rules that
+ * every message must pass before it is delivered or passed on: max_size (bytes), signers (list of peer ids that may author),
+ * rate (messages per second and author), burst, validate (true: ask you by event), validate_timeout_ms (default 1000), validate_default
+ * ("reject", "ignore", "accept"; default "ignore": the verdict when you are late), validate_capacity (verdicts pending, default 1024; beyond it the default
+ * holds). P2P_E_EXISTS: joined already. P2P_E_STATE: the node has pubsub off. */
+P2P_API int p2p_topic_join(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *topic_out);
+
+/* p2p_topic_publish sends data to the topic and returns, or completes with as value, to how many peers it went. min_peers > 0: first wait
+ * until so many peers are subscribed; P2P_E_PEERS when time is up. Calls complete in the order they were made. P2P_E_TOO_BIG: more than
+ * pubsub.max_message_size. P2P_E_REJECTED: breaks a rule of the topic. P2P_E_LIMIT: 64 MiB are waiting to be published. */
+P2P_API int p2p_topic_publish(p2p_handle topic, const uint8_t *data, size_t len, int32_t min_peers, const p2p_call *call);
+
+/* p2p_topic_subscribe delivers the topic's messages to queue as P2P_EVENT_MESSAGE until closed. options: capacity (messages that may wait, 16384),
+ * capacity_bytes (64 MiB), overflow ("block": hold the peers back, then lose where the network does; "drop_oldest"; "drop_newest";
+ * default "block"). */
+P2P_API int p2p_topic_subscribe(p2p_handle topic, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *subscription_out);
+
+/* p2p_topic_peers writes the peer ids that are subscribed, as far as this node knows. */
+P2P_API int p2p_topic_peers(p2p_handle topic, char **peers_out);
+
+/* ---- Pubsub control -----------------------------------------------------------------------------------------------------------
+ * Beyond topics: who is heard, what a peer is worth, what goes on. Options of the config's section pubsub choose the router, what is signed and what
+ * makes two messages the same; those of p2p_topic_join also take relay, fanout_only, message_id and score. docs/pubsub.md. */
+
+/* p2p_topic_publish_batch sends the messages in data, each framed with its length as an unsigned varint, in their order. It returns, or completes with
+ * as value, how many were published; results_out (may be NULL), with room for all, gets for each to how many peers it went, or its P2P_E_ code. A
+ * completion carries the results as data, 4 bytes each in the machine's order, and as text a line "index: words" for each that failed. min_peers as
+ * for p2p_topic_publish. P2P_E_PARSE: data is not framed so. P2P_E_LIMIT: more than 64 MiB would wait. Then none was taken. */
+P2P_API int p2p_topic_publish_batch(p2p_handle topic, const uint8_t *data, size_t len, int32_t min_peers, int *results_out,
+                                    const p2p_call *call);
+
+/* p2p_topic_score_set replaces what counts for and against peers in the topic; options as the topic's option score. P2P_E_STATE: the node has
+ * pubsub.score.enabled off. */
+P2P_API int p2p_topic_score_set(p2p_handle topic, const char *options);
+
+/* p2p_pubsub_info writes JSON: router, protocols, signing, author, message_id, peers (that can be sent to), mesh (topic to peers), scores (peer to its
+ * score and the parts of it), direct, blocked; docs/info.md. P2P_E_STATE, here and below: the node has pubsub off. */
+P2P_API int p2p_pubsub_info(p2p_handle node, char **json_out);
+
+/* p2p_pubsub_score_set gives a peer a score of your own, which counts with pubsub.score.app_weight, until it is set to 0 again. P2P_E_STATE: peers
+ * are not scored. */
+P2P_API int p2p_pubsub_score_set(p2p_handle node, const char *peer, int64_t score);
+
+/* p2p_pubsub_block has pubsub hear nothing of a peer, nor of what it authored, and send it nothing, until p2p_pubsub_unblock. The connection stays. */
+P2P_API int p2p_pubsub_block(p2p_handle node, const char *peer);
+
+/* p2p_pubsub_unblock ends p2p_pubsub_block. Within a moment both know each other's subscriptions again. P2P_E_NOT_FOUND: was not blocked. */
+P2P_API int p2p_pubsub_unblock(p2p_handle node, const char *peer);
+
+/* p2p_pubsub_direct_add stays connected to a peer and passes every message of its topics to it, outside the mesh and whatever its score. It has to do
+ * the same with this node. addresses: where it is, as for p2p_peer_keep. P2P_E_STATE: the router is not gossipsub. */
+P2P_API int p2p_pubsub_direct_add(p2p_handle node, const char *addresses);
+
+/* p2p_pubsub_direct_remove ends p2p_pubsub_direct_add; the connection stays until it is lost. P2P_E_NOT_FOUND: was not direct. */
+P2P_API int p2p_pubsub_direct_remove(p2p_handle node, const char *peer);
+
+/* p2p_pubsub_trace records what pubsub does until the handle, a service, is closed: as P2P_EVENT_PUBSUB_TRACE on queue, and as lines of JSON in a file
+ * if options name one. options: file, events (kinds to record; all), topics (all), capacity (events that may wait, 16384; then the oldest are
+ * dropped and counted). P2P_E_INVALID: neither queue nor file. P2P_E_PERMISSION, P2P_E_SYSTEM: the file. */
+P2P_API int p2p_pubsub_trace(p2p_handle node, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *trace_out);
+
 /* ---- DHT ----------------------------------------------------------------------------------------------------------------------
  * The distributed hash table (libp2p/specs, kad-dht): values, providers and peers, found through peers that nobody has to know beforehand. The
  * option dht.mode turns it on: "client" asks others, "server" also answers; else every call is P2P_E_STATE. Connect to one server and wait for
@@ -799,77 +839,45 @@ P2P_API int p2p_dht_mode(p2p_handle node, const char *mode);
 /* p2p_dht_info writes JSON: mode, serving, namespaces, peers, store, own_records, providing, routing_tables with each peer, ...; docs/info.md lists the keys. */
 P2P_API int p2p_dht_info(p2p_handle node, char **json_out);
 
-/* ---- Trimming -----------------------------------------------------------------------------------------------------------------
- * When there are more connections than the config's connections.high, the least useful are closed until connections.low are left. Peers are worth
- * the sum of their tags, yours and those of the library's parts; protected ones are spared. p2p_peer_info tells both. */
+/* ---- Discovery ----------------------------------------------------------------------------------------------------------------
+ * How peers that know a name, and not each other, meet. A source is a place to meet at: the DHT, rendezvous points (rendezvous.points), the local network
+ * (mDNS). By default every source that is on is used. A topic is a name of 1 to 255 bytes of UTF-8; those of pubsub are another matter. */
 
-/* p2p_peer_tag gives peer a value under a name of yours (1 to 128 bytes), in place of the one it had; it may be negative. It outlasts the peer's
- * connections, not the node. */
-P2P_API int p2p_peer_tag(p2p_handle node, const char *peer, const char *name, int32_t value);
+/* p2p_discovery_join keeps this node together with all others that join the topic: it advertises, finds, connects and connects again until
+ * closed, which tells the others. Connections stay. Each peer that is connected is P2P_EVENT_DISCOVERY_CONNECTED, also one that came by itself or was
+ * connected before; _FOUND, _LEFT, _UNREACHABLE, _ADVERTISED and _FAILED tell the rest. queue 0: no events. options: sources (also "peers"), points,
+ * advertise, find, connect, max_peers, and pauses; docs/discovery.md. P2P_E_EXISTS: joined already. */
+P2P_API int p2p_discovery_join(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *join_out);
 
-/* p2p_peer_untag takes a tag back. P2P_E_NOT_FOUND: the peer has none of that name. */
-P2P_API int p2p_peer_untag(p2p_handle node, const char *peer, const char *name);
+/* p2p_discovery_peers writes the peer ids of a joined topic that are connected. */
+P2P_API int p2p_discovery_peers(p2p_handle join, char **peers_out);
 
-/* p2p_peer_protect spares peer from trimming, until p2p_peer_unprotect with the same name. */
-P2P_API int p2p_peer_protect(p2p_handle node, const char *peer, const char *name);
+/* p2p_discovery_advertise tells the sources that this node is of a topic, and again before that ends or when its addresses change, until
+ * closed. P2P_EVENT_DISCOVERY_ADVERTISED and _FAILED tell how it goes. options: sources, points, ttl_ms (2 h), retry_min_ms, retry_max_ms.
+ * P2P_E_STATE: no source is on, or one that is named is off. */
+P2P_API int p2p_discovery_advertise(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag,
+                                    p2p_handle *advertisement_out);
 
-/* p2p_peer_unprotect ends one protection and returns 1 if peer is still protected under another name, else 0. P2P_E_NOT_FOUND: not protected under this
- * one. */
-P2P_API int p2p_peer_unprotect(p2p_handle node, const char *peer, const char *name);
+/* p2p_discovery_find looks for peers of a topic: each comes once, as P2P_EVENT_DISCOVERY_FOUND, and is not connected. P2P_EVENT_CLOSED follows when all
+ * sources have answered, with status if none could; close the search then, or earlier to end it. options: sources, points, limit (peers after which
+ * it ends), follow (true: look again and again), interval_ms (60000: longest pause of follow). P2P_E_STATE: no source is on. */
+P2P_API int p2p_discovery_find(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *search_out);
 
-/* p2p_peer_trim closes connections now, the least useful first, until left of them (-1: connections.low) are there, and returns, or completes with as value,
- * how many it closed. Protected peers and those younger than connections.grace_ms are spared. */
-P2P_API int p2p_peer_trim(p2p_handle node, int32_t left, const p2p_call *call);
+/* p2p_rendezvous_register tells a rendezvous point (libp2p/specs, rendezvous), given as for p2p_peer_connect, that this node is of a name, waits for its
+ * consent, and writes, or completes with as object (as value the ms granted), a handle that renews it until closed, which takes it back. queue and
+ * tag: where it tells how that goes (0: nowhere). options: ttl_ms (2 h), retry_min_ms, retry_max_ms. P2P_E_INVALID: it does not take the name or
+ * grant the time. P2P_E_BUSY: it is full. P2P_E_REFUSED: not authorized. P2P_E_PROTOCOL: it is no point. P2P_E_STATE: this node has no address. */
+P2P_API int p2p_rendezvous_register(p2p_handle node, const char *point, const char *name, const char *options, p2p_handle queue, uint64_t tag,
+                                    p2p_handle *registration_out, const p2p_call *call);
 
-/* p2p_node_watermarks changes connections.low, .high and .grace_ms; -1 leaves one as it is. P2P_E_INVALID: low is more than high. */
-P2P_API int p2p_node_watermarks(p2p_handle node, int32_t low, int32_t high, int32_t grace_ms);
+/* p2p_rendezvous_unregister takes back what this node told a point, also in an earlier life. Done when sent: there is no answer to it. */
+P2P_API int p2p_rendezvous_unregister(p2p_handle node, const char *point, const char *name, const p2p_call *call);
 
-/* ---- Limits -------------------------------------------------------------------------------------------------------------------
- * What peers can make the node spend is bounded by the config's section limits: a preset, single numbers, and limits.exact, go-libp2p's own form. */
+/* p2p_rendezvous_discover asks a point who is of a name ("": of any) and writes, or completes with as text, JSON: registrations (each with peer,
+ * namespace, addresses, ttl_ms), cookie, and refused (how many had a bad signature and are left out). options: limit, cookie (of an earlier answer: only what
+ * came since; P2P_E_INVALID when the point no longer knows it: ask without). Other errors as for p2p_rendezvous_register. */
+P2P_API int p2p_rendezvous_discover(p2p_handle node, const char *point, const char *name, const char *options, char **json_out, const p2p_call *call);
 
-/* p2p_limits_info writes JSON: preset, usage (by scope: system, transient, services, protocols, peers), limits (in the form of limits.exact), per_ip,
- * refused and watermarks; docs/info.md has the keys. */
-P2P_API int p2p_limits_info(p2p_handle node, char **json_out);
-/* ---- Pubsub control -----------------------------------------------------------------------------------------------------------
- * Beyond topics: who is heard, what a peer is worth, what goes on. Options of the config's section pubsub choose the router, what is signed and what
- * makes two messages the same; those of p2p_topic_join also take relay, fanout_only, message_id and score. docs/pubsub.md. */
-
-/* p2p_topic_publish_batch sends the messages in data, each framed with its length as an unsigned varint, in their order. It returns, or completes with
- * as value, how many were published; results_out (may be NULL), with room for all, gets for each to how many peers it went, or its P2P_E_ code. A
- * completion carries the results as data, 4 bytes each in the machine's order, and as text a line "index: words" for each that failed. min_peers as
- * for p2p_topic_publish. P2P_E_PARSE: data is not framed so. P2P_E_LIMIT: more than 64 MiB would wait. Then none was taken. */
-P2P_API int p2p_topic_publish_batch(p2p_handle topic, const uint8_t *data, size_t len, int32_t min_peers, int *results_out,
-                                    const p2p_call *call);
-
-/* p2p_topic_score_set replaces what counts for and against peers in the topic; options as the topic's option score. P2P_E_STATE: the node has
- * pubsub.score.enabled off. */
-P2P_API int p2p_topic_score_set(p2p_handle topic, const char *options);
-
-/* p2p_pubsub_info writes JSON: router, protocols, signing, author, message_id, peers (that can be sent to), mesh (topic to peers), scores (peer to its
- * score and the parts of it), direct, blocked; docs/info.md. P2P_E_STATE, here and below: the node has pubsub off. */
-P2P_API int p2p_pubsub_info(p2p_handle node, char **json_out);
-
-/* p2p_pubsub_score_set gives a peer a score of your own, which counts with pubsub.score.app_weight, until it is set to 0 again. P2P_E_STATE: peers
- * are not scored. */
-P2P_API int p2p_pubsub_score_set(p2p_handle node, const char *peer, int64_t score);
-
-/* p2p_pubsub_block has pubsub hear nothing of a peer, nor of what it authored, and send it nothing, until p2p_pubsub_unblock. The connection stays. */
-P2P_API int p2p_pubsub_block(p2p_handle node, const char *peer);
-
-/* p2p_pubsub_unblock ends p2p_pubsub_block. Within a moment both know each other's subscriptions again. P2P_E_NOT_FOUND: was not blocked. */
-P2P_API int p2p_pubsub_unblock(p2p_handle node, const char *peer);
-
-/* p2p_pubsub_direct_add stays connected to a peer and passes every message of its topics to it, outside the mesh and whatever its score. It has to do
- * the same with this node. addresses: where it is, as for p2p_peer_keep. P2P_E_STATE: the router is not gossipsub. */
-P2P_API int p2p_pubsub_direct_add(p2p_handle node, const char *addresses);
-
-/* p2p_pubsub_direct_remove ends p2p_pubsub_direct_add; the connection stays until it is lost. P2P_E_NOT_FOUND: was not direct. */
-P2P_API int p2p_pubsub_direct_remove(p2p_handle node, const char *peer);
-
-/* p2p_pubsub_trace records what pubsub does until the handle, a service, is closed: as P2P_EVENT_PUBSUB_TRACE on queue, and as lines of JSON in a file
- * if options name one. options: file, events (kinds to record; all), topics (all), capacity (events that may wait, 16384; then the oldest are
- * dropped and counted). P2P_E_INVALID: neither queue nor file. P2P_E_PERMISSION, P2P_E_SYSTEM: the file. */
-P2P_API int p2p_pubsub_trace(p2p_handle node, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *trace_out);
 /* ---- NAT ----------------------------------------------------------------------------------------------------------------------
  * Whether others can reach the node, and ways through NATs: port mapping, AutoNAT v1 and v2, hole punching (DCUtR); the config's section nat.
  * P2P_EVENT_HOLE_PUNCH tells each attempt at turning a relayed connection into a direct one: side "initiator" (who was dialled through the relay) or
@@ -913,6 +921,33 @@ P2P_API int p2p_relay_deny(p2p_handle node, const char *subjects);
  * nothing changes. */
 P2P_API int p2p_relay_forget(p2p_handle node, const char *subjects);
 
+/* ---- Numbers ------------------------------------------------------------------------------------------------------------------
+ * What a node has and what it did, each number its own: other nodes of the process do not show. docs/numbers.md lists them all. */
+
+/* p2p_metrics writes the node's numbers of this moment. format: "prometheus" (or NULL), the text that Prometheus scrapes, or "json". Names begin with
+ * libp2pgo_; those that begin with go_ and process_ are of the process. Costs no network. */
+P2P_API int p2p_metrics(p2p_handle node, const char *format, char **text_out);
+
+/* p2p_metrics_serve serves them over HTTP until closed: /metrics and /metrics.json. address: host:port; NULL or without a host: this machine alone; port 0:
+ * a free one, which p2p_info of the service tells as address. They name peers: think before you show them to others. options: max_connections
+ * (default 16). P2P_E_LISTEN: the address is in use, or cannot be bound. P2P_E_PARSE: malformed. */
+P2P_API int p2p_metrics_serve(p2p_handle node, const char *address, const char *options, p2p_handle *service_out);
+
+/* p2p_bandwidth_info writes JSON: total, peers and protocols, each with bytes in and out and their rates per second, those with the most first;
+ * docs/numbers.md lists the keys. P2P_E_STATE: the node has metrics.bandwidth off. */
+P2P_API int p2p_bandwidth_info(p2p_handle node, char **json_out);
+
+/* p2p_perf_serve answers runs of the perf protocol (/perf/1.0.0; libp2p/specs, perf) until closed: it swallows and sends bytes for whoever asks. options:
+ * max_bytes (in each direction of a run, default 16 GiB), max_streams (runs at a time, default 16), timeout_ms (of a run, default 300000).
+ * P2P_E_EXISTS: the node serves it already. */
+P2P_API int p2p_perf_serve(p2p_handle node, const char *options, p2p_handle *service_out);
+
+/* p2p_perf_run sends upload_bytes to a peer that serves perf, fetches download_bytes, and writes, or completes with as text, JSON: upload_ms, download_ms,
+ * upload_bytes_per_second and more. options: allow_limited. Errors as for p2p_stream_open. P2P_E_PROTOCOL: the peer does not serve it. P2P_E_RESET: it will
+ * not transfer so much, or has too many runs. */
+P2P_API int p2p_perf_run(p2p_handle node, const char *peer, int64_t upload_bytes, int64_t download_bytes, const char *options, char **json_out,
+                         const p2p_call *call);
+
 /* ---- Diagnosis ---------------------------------------------------------------------------------------------------------------- */
 
 /* p2p_peer_explain finds out why a peer can, or cannot, be reached, and writes, or completes with as text, what it found: each of its addresses, those
@@ -920,34 +955,6 @@ P2P_API int p2p_relay_forget(p2p_handle node, const char *subjects);
  * p2p_peer_connect. options: format ("json", "text" for people; default "json"), attempt_ms (for one address, default 5000), protocol (that the peer should
  * speak). That it cannot be reached is no error. Connections that it makes are closed again. docs/explain.md lists the verdicts. */
 P2P_API int p2p_peer_explain(p2p_handle node, const char *addresses, const char *options, char **text_out, const p2p_call *call);
-
-/* ---- Peerstore ----------------------------------------------------------------------------------------------------------------
- * What the node knows of peers, connected or not: addresses, signed records, and data of yours. In memory, or with the config's
- * peerstore.directory on disk and over restarts; a private key is never written there. */
-
-/* p2p_peer_add adds addresses of one peer, one per line, each ending in /p2p/<peer id>, to those that are known, and writes (peer_out may be NULL) its
- * peer id. Nothing is dialled. ttl_ms: how long they are kept; 0: an hour; -1: without end. */
-P2P_API int p2p_peer_add(p2p_handle node, const char *addresses, int64_t ttl_ms, char **peer_out);
-
-/* p2p_peer_forget removes all that is known of peer: addresses, record, tags and data. P2P_E_STATE: it is connected, or kept. */
-P2P_API int p2p_peer_forget(p2p_handle node, const char *peer);
-
-/* p2p_peer_known writes the peer ids of all peers with a known address. */
-P2P_API int p2p_peer_known(p2p_handle node, char **peers_out);
-
-/* p2p_peer_put keeps data of yours, at most 64 KiB, about peer under a name (1 to 128 bytes); len 0 removes it. */
-P2P_API int p2p_peer_put(p2p_handle node, const char *peer, const char *name, const uint8_t *data, size_t len);
-
-/* p2p_peer_get writes what p2p_peer_put keeps. P2P_E_NOT_FOUND: nothing under this name. */
-P2P_API int p2p_peer_get(p2p_handle node, const char *peer, const char *name, uint8_t **data_out, size_t *len_out);
-
-/* p2p_peer_record writes the signed record of peer, which vouches for its addresses, as p2p_record_open reads it; peer NULL: the node's own.
- * P2P_E_NOT_FOUND: the peer has sent none. */
-P2P_API int p2p_peer_record(p2p_handle node, const char *peer, uint8_t **record_out, size_t *len_out);
-
-/* p2p_peer_add_record takes a signed record, checks its signature, keeps its addresses for ttl_ms, as p2p_peer_add does, and writes (peer_out may be NULL)
- * whose it is. Returns 1; 0 if a newer one is known. P2P_E_SECURITY: not signed by that peer. P2P_E_PARSE: no record. */
-P2P_API int p2p_peer_add_record(p2p_handle node, const uint8_t *record, size_t len, int64_t ttl_ms, char **peer_out);
 
 #ifdef __cplusplus
 }
