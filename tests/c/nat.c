@@ -81,6 +81,7 @@ TEST(relay_reserve__makes_a_node_reachable_until_closed)
     EQUAL(t->event.status, 0);
     CHECK(!has_address(b, "p2p-circuit"));
     ERROR(p2p_info(reservation, &state), P2P_E_HANDLE);
+    CONTAINS(p2p_last_error(), "reservation");
     GOOD(p2p_close(reservation));
     p2p_free(relayed);
     GOOD(p2p_close(a));
