@@ -165,7 +165,7 @@ func (n *Node) Reserve(ctx context.Context, addresses []string, inbox Inbox[Rese
 // reserve makes a reservation and starts its upkeep.
 func (n *Node) reserve(ctx context.Context, id peer.ID, given []ma.Multiaddr, found bool, tries int, inbox Inbox[ReservationEvent]) (*Reservation, error) {
 	r := &Reservation{node: n, relay: id, given: given, found: found, tries: tries, poke: make(chan struct{}, 1)}
-	if err := n.relays.add(r, false); err != nil {
+	if err := n.relays.add(ctx, r, false); err != nil {
 		return nil, err
 	}
 	fail := func(err error) (*Reservation, error) {
@@ -177,7 +177,7 @@ func (n *Node) reserve(ctx context.Context, id peer.ID, given []ma.Multiaddr, fo
 	if err := r.ask(ctx); err != nil {
 		return fail(err)
 	}
-	if err := n.relays.add(r, true); err != nil {
+	if err := n.relays.add(ctx, r, true); err != nil {
 		return fail(err)
 	}
 	r.ctx, r.cancel = context.WithCancelCause(n.ctx)
@@ -199,10 +199,13 @@ func (n *Node) reserve(ctx context.Context, id peer.ID, given []ma.Multiaddr, fo
 }
 
 // add takes a reservation in, before it is made and again when it is. Of several calls for the same relay the first to be done wins, so that one
-// that was cancelled is in nobody's way.
-func (r *relays) add(reservation *Reservation, made bool) error {
+// that was cancelled is in nobody's way, also if its place came a moment after.
+func (r *relays) add(ctx context.Context, reservation *Reservation, made bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if ctx.Err() != nil {
+		return ctxError(ctx, "reserve a place with %s", reservation.relay)
+	}
 	for other := range r.held {
 		if other.counts && other.relay == reservation.relay && other.found == reservation.found {
 			return Errorf(ErrExists, "there is a reservation with %s already", reservation.relay)
