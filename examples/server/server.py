@@ -60,7 +60,7 @@ def status(node):
         parts.append(f"{len(node.dht.peers())} in the DHT's table")
     if relay["enabled"]:
         parts.append(f"{len(relay['reservations'])} places with the relay, {relay['circuits']} relayed connections")
-    if info["rendezvous"]:
+    if "rendezvous" in info:
         parts.append(f"{info['rendezvous']['registrations']} registrations")
     return ", ".join(parts)
 
