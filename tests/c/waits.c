@@ -91,6 +91,14 @@ static void on_request(struct scene *s)
 
 static void on_topic(struct scene *s) { GOOD(p2p_topic_join(s->pair.a, "nobody here", NULL, 0, 0, &s->owner)); }
 
+static void on_node(struct scene *s) { s->owner = s->pair.a; }
+
+static void on_lonely_dht(struct scene *s)
+{
+    GOOD(p2p_close(s->pair.a));
+    s->owner = s->pair.a = new_node(NULL, "\"dht\": {\"mode\": \"client\"}");
+}
+
 static int64_t connect_(const struct scene *s, const p2p_call *c) { return p2p_peer_connect(s->owner, s->hanging, NULL, c); }
 static int64_t read_(const struct scene *s, const p2p_call *c) { uint8_t byte; return p2p_stream_read(s->owner, c && c->queue ? NULL : &byte, 1, c); }
 static int64_t write_(const struct scene *s, const p2p_call *c) { return p2p_stream_write(s->owner, block, sizeof block, c); }
@@ -105,6 +113,10 @@ static int64_t send_(const struct scene *s, const p2p_call *c)
 static int64_t next(const struct scene *s, const p2p_call *c) { uint8_t *part; size_t len; return p2p_request_next(s->owner, &part, &len, c); }
 static int64_t respond(const struct scene *s, const p2p_call *c) { return p2p_request_respond(s->owner, block, sizeof block, 1, c); }
 static int64_t publish(const struct scene *s, const p2p_call *c) { return p2p_topic_publish(s->owner, block, 1, 1, c); }
+static int64_t bootstrap(const struct scene *s, const p2p_call *c) { return p2p_dht_bootstrap(s->owner, 1, c); }
+static int64_t reach(const struct scene *s, const p2p_call *c) { return p2p_nat_wait(s->owner, "public", NULL, c); }
+static int64_t reserve(const struct scene *s, const p2p_call *c) { p2p_handle place; return p2p_relay_reserve(s->owner, s->hanging, 0, 0, &place, NULL, c); }
+static int64_t discover(const struct scene *s, const p2p_call *c) { char *json; return p2p_rendezvous_discover(s->owner, s->hanging, "x", NULL, &json, c); }
 
 static const struct wait waits[] = {
     {"peer_connect", on_node_that_hangs, connect_},
@@ -116,6 +128,10 @@ static const struct wait waits[] = {
     {"request_next", on_exchange, next},
     {"request_respond", on_request, respond},
     {"topic_publish", on_topic, publish},
+    {"dht_bootstrap", on_lonely_dht, bootstrap},
+    {"nat_wait", on_node, reach},
+    {"relay_reserve", on_node_that_hangs, reserve},
+    {"rendezvous_discover", on_node_that_hangs, discover},
 };
 
 static struct scene begin(const struct wait *wait)
@@ -180,7 +196,7 @@ static void join_waiter(struct waiter *w, const char *how, int code)
 
 #define EACH_WAIT(wait) for (const struct wait *wait = waits; wait < waits + sizeof waits / sizeof *waits; wait++)
 
-static int code_of_timeout(const struct wait *wait) { return wait->call == publish ? P2P_E_PEERS : P2P_E_TIMEOUT; }
+static int code_of_timeout(const struct wait *wait) { return wait->call == publish || wait->call == bootstrap ? P2P_E_PEERS : P2P_E_TIMEOUT; }
 
 TEST(wait__ends_when_time_is_up)
 {
