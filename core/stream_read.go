@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -19,10 +20,15 @@ type inflow struct {
 	buffer []byte          // what it reads into
 	got    []byte          // what has come and was not taken yet; part of buffer
 	err    error           // what came after got
+	turn   uint64          // guarded by s.mu; numbers the direct reads, so that a late cut does not hit the next one
 }
 
 // inflowMax is how much a bounded read takes at once.
 const inflowMax = 64 << 10
+
+// cutPause is how long a read that is given up may still end by itself: where data flows it does, and a cut in the moment when data comes costs the
+// stream.
+const cutPause = 2 * time.Millisecond
 
 // farBound is from when on a read is taken for one that its bound will not cut.
 const farBound = time.Second
@@ -34,6 +40,7 @@ func (r *inflow) Read(p []byte) (int, error) {
 		s.mu.Lock()
 		direct := s.heard && s.readDeadline.IsZero() && r.isFar()
 		s.direct = direct
+		r.turn++
 		s.mu.Unlock()
 		if direct {
 			return r.readDirect(p)
@@ -72,10 +79,14 @@ func (r *inflow) readDirect(p []byte) (int, error) {
 	cut := false
 	uncut := func() bool { return true }
 	if r.ctx.Done() != nil {
-		uncut = context.AfterFunc(r.ctx, func() {
+		ctx, turn := r.ctx, r.turn
+		uncut = context.AfterFunc(ctx, func() {
+			if !errors.Is(context.Cause(ctx), ErrClosed) {
+				time.Sleep(cutPause)
+			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if s.direct {
+			if s.direct && r.turn == turn {
 				cut = true
 				s.s.SetReadDeadline(time.Unix(1, 0))
 			}
