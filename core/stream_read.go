@@ -142,6 +142,10 @@ func (r *inflow) await() error {
 	s := r.s
 	for {
 		s.mu.Lock()
+		if s.readClosed {
+			s.mu.Unlock()
+			return context.Canceled // readError says why
+		}
 		deadline := s.readDeadline
 		if s.readMoved == nil {
 			s.readMoved = make(chan struct{})
@@ -230,6 +234,10 @@ func (s *Stream) CloseRead() error {
 	s.mu.Lock()
 	already := s.readClosed || s.closed || s.resetErr != nil
 	s.readClosed = true
+	if s.readMoved != nil { // who waits for the protocol to be agreed on is not woken by the stream
+		close(s.readMoved)
+		s.readMoved = nil
+	}
 	s.mu.Unlock()
 	if already {
 		return nil
