@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"errors"
 	"io"
 	"time"
 
@@ -81,7 +80,7 @@ func (r *inflow) readDirect(p []byte) (int, error) {
 	if r.ctx.Done() != nil {
 		ctx, turn := r.ctx, r.turn
 		uncut = context.AfterFunc(ctx, func() {
-			if !errors.Is(context.Cause(ctx), ErrClosed) {
+			if context.Cause(ctx) == context.Canceled { // else the caller gave a reason, and counts on the end at once
 				time.Sleep(cutPause)
 			}
 			s.mu.Lock()
