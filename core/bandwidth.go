@@ -51,6 +51,9 @@ func (b *bandwidth) LogSentMessageStream(n int64, p protocol.ID, id peer.ID) {
 }
 
 func (b *bandwidth) LogRecvMessageStream(n int64, p protocol.ID, id peer.ID) {
+	if n == 0 { // a stream that waits for bytes reads none
+		return
+	}
 	ofPeer, ofProtocol := b.of(p, id)
 	ofPeer.in.Add(n)
 	ofProtocol.in.Add(n)

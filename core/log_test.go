@@ -47,7 +47,7 @@ func TestLogLevels(t *testing.T) {
 	mustMatch(t, core.SetLogLevel("", "info"), core.ErrInvalid)
 
 	logged := captureLog(t, "debug")
-	start(t)
+	start(t).Close() // and with it whoever would still write at its level
 	if !strings.Contains(logged(), "DEBUG") {
 		t.Fatalf("nothing at debug: %q", logged())
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	muxer "github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-yamux/v5"
 	ma "github.com/multiformats/go-multiaddr"
@@ -23,8 +24,12 @@ import (
 type Stream struct {
 	node     *Node
 	s        network.Stream
+	bare     *swarm.Stream // what s wraps, or s itself; may be nil
 	peer     peer.ID
 	protocol string
+	// forgetful is whether a deadline that passes while bytes are taken makes the stack forget to tell the peer that it may send more: yamux
+	// does.
+	forgetful bool
 
 	reading  chan struct{} // a token: who holds it reads
 	in       inflow        // guarded by reading
@@ -56,9 +61,9 @@ func newStream(n *Node, s network.Stream, ended func()) *Stream {
 		reading: make(chan struct{}, 1), gone: make(chan struct{})}
 	st.in.s = st
 	st.out.init(st, n.cfg.Stream.WriteBuffer)
-	// An outbound stream whose protocol upstream assumes, because the peer said once that it serves it, is one that upstream has wrapped.
-	_, plain := s.(*swarm.Stream)
-	st.heard = plain || s.Stat().Direction == network.DirInbound
+	st.bare = bareStream(s)
+	st.forgetful = s.Conn().ConnState().StreamMultiplexer == muxer.ID
+	st.heard = st.bare == s || s.Stat().Direction == network.DirInbound
 	return st
 }
 

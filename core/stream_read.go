@@ -3,15 +3,18 @@ package core
 import (
 	"context"
 	"io"
+	"reflect"
 	"time"
 
 	pool "github.com/libp2p/go-buffer-pool"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 )
 
-// inflow is the reading half of a stream, for whoever holds the turn to read. The stack below is not to be interrupted by a deadline: it may
-// lose the peer's permission to send more (yamux), or take the stream for broken (while the protocol is agreed on). So a read whose bound is
-// near runs on a goroutine of its own, which goes on when the bound is reached; its bytes are for the next read. One whose bound is
-// far, and will hardly be reached, runs where it is called, which is twice as fast.
+// inflow is the reading half of a stream, for whoever holds the turn to read. A read runs where it is called, and the end of its context cuts it by
+// a deadline of the stack below. That must not happen while the protocol is agreed on, where the stack takes the stream for broken; nor does a
+// deadline that the user set mix with it. Then a read runs on a goroutine of its own, which goes on when the bound is reached; its bytes are
+// for the next read. That takes twice as long.
 type inflow struct {
 	s      *Stream
 	ctx    context.Context // of the present read
@@ -25,19 +28,12 @@ type inflow struct {
 // inflowMax is how much a bounded read takes at once.
 const inflowMax = 64 << 10
 
-// cutPause is how long a read that is given up may still end by itself: where data flows it does, and a cut in the moment when data comes costs the
-// stream.
-const cutPause = 2 * time.Millisecond
-
-// farBound is from when on a read is taken for one that its bound will not cut.
-const farBound = time.Second
-
 // Read implements io.Reader. An error that comes with bytes is told by the next read.
 func (r *inflow) Read(p []byte) (int, error) {
 	s := r.s
 	if r.under == nil && len(r.got) == 0 && r.err == nil {
 		s.mu.Lock()
-		direct := s.heard && s.readDeadline.IsZero() && r.isFar()
+		direct := s.heard && s.readDeadline.IsZero() && (s.bare != nil || !s.forgetful)
 		s.direct = direct
 		r.turn++
 		s.mu.Unlock()
@@ -67,22 +63,27 @@ func (r *inflow) Read(p []byte) (int, error) {
 	return 0, err
 }
 
-func (r *inflow) isFar() bool {
-	deadline, ok := r.ctx.Deadline()
-	return !ok || time.Until(deadline) >= farBound
+// readDirect reads on the caller's goroutine.
+func (r *inflow) readDirect(p []byte) (int, error) {
+	s := r.s
+	if !s.forgetful {
+		return r.cuttable(s.s, p)
+	}
+	// Only the wait may be cut, which is what a read of nothing is; taking what has come does not wait.
+	if _, err := r.cuttable(s.bare, nil); err != nil {
+		return 0, err
+	}
+	return s.s.Read(p)
 }
 
-// readDirect reads on the caller's goroutine. The end of the context, and SetDeadlines meanwhile, fall back on the stack's deadline.
-func (r *inflow) readDirect(p []byte) (int, error) {
+// cuttable reads from below until the context ends. SetDeadlines meanwhile falls back on the stack's deadline too.
+func (r *inflow) cuttable(below io.Reader, p []byte) (int, error) {
 	s := r.s
 	cut := false
 	uncut := func() bool { return true }
 	if r.ctx.Done() != nil {
-		ctx, turn := r.ctx, r.turn
-		uncut = context.AfterFunc(ctx, func() {
-			if context.Cause(ctx) == context.Canceled { // else the caller gave a reason, and counts on the end at once
-				time.Sleep(cutPause)
-			}
+		turn := r.turn
+		uncut = context.AfterFunc(r.ctx, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if s.direct && r.turn == turn {
@@ -91,7 +92,7 @@ func (r *inflow) readDirect(p []byte) (int, error) {
 			}
 		})
 	}
-	n, err := s.s.Read(p)
+	n, err := below.Read(p)
 	uncut()
 	s.mu.Lock()
 	s.direct = false
@@ -100,17 +101,30 @@ func (r *inflow) readDirect(p []byte) (int, error) {
 	}
 	s.mu.Unlock()
 	switch {
-	case n > 0 && err != nil && timedOut(err):
-		// Data came in the very moment of the cut, and yamux has lost the permission it owed the peer: better a stream that ends than one
-		// that stalls.
-		s.abandon(Errorf(ErrTimeout, "a read was cut while data came"), nil)
+	case n > 0: // an error comes again
 		return n, nil
-	case n > 0:
-		return n, nil
-	case cut && timedOut(err):
+	case cut && err != nil && timedOut(err):
 		return 0, ctxError(r.ctx, "read from %s", s.peer)
 	}
 	return 0, err
+}
+
+// bareStream returns what upstream wraps in a stream whose protocol it assumes, because the peer said once that it serves it. The wrapper has no
+// name outside its package; its field has. nil: the wrapper has changed.
+func bareStream(s network.Stream) *swarm.Stream {
+	if plain, ok := s.(*swarm.Stream); ok {
+		return plain
+	}
+	wrapper := reflect.Indirect(reflect.ValueOf(s))
+	if wrapper.Kind() != reflect.Struct {
+		return nil
+	}
+	field := wrapper.FieldByName("Stream")
+	if !field.IsValid() || !field.CanInterface() {
+		return nil
+	}
+	plain, _ := field.Interface().(*swarm.Stream)
+	return plain
 }
 
 func (r *inflow) begin(size int) error {

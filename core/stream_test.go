@@ -217,30 +217,50 @@ func TestStream_LocalEndsWakeWhoWaits(t *testing.T) {
 
 // A read that ends early has lost nothing, however often it does.
 func TestStream_ReadsCutByDeadlineLoseNothing(t *testing.T) {
-	near, far := streams(t)
+	for transport, listen := range map[string]string{
+		"tcp": "/ip4/127.0.0.1/tcp/0", "quic": "/ip4/127.0.0.1/udp/0/quic-v1", "websocket": "/ip4/127.0.0.1/tcp/0/ws",
+		"webtransport": "/ip4/127.0.0.1/udp/0/quic-v1/webtransport", "webrtc": "/ip4/127.0.0.1/udp/0/webrtc-direct",
+	} {
+		t.Run(transport, func(t *testing.T) {
+			near, far := streams(t, "listen", listen)
+			t.Run("asker", func(t *testing.T) { readWithCuts(t, far, near) })
+			t.Run("asked", func(t *testing.T) { readWithCuts(t, near, far) })
+		})
+	}
+}
+
+// readWithCuts reads what it has from write, with reads that are cut in every way at every moment.
+func readWithCuts(t *testing.T, from, to *core.Stream) {
 	want := pattern(2 << 20)
 	go func() {
-		far.WriteContext(timeout(t), want)
-		far.CloseWrite(timeout(t))
+		for sent := 0; sent < len(want); sent += 16 << 10 { // in pieces, so that reads wait
+			from.WriteContext(timeout(t), want[sent:sent+16<<10])
+			runtime.Gosched()
+		}
+		from.CloseWrite(timeout(t))
 	}()
 	var got []byte
 	b := make([]byte, 4096)
 	cuts := 0
 	for i := 0; ; i++ {
-		ctx, cancel := context.WithCancel(context.Background())
-		switch i % 3 {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		switch i % 4 {
 		case 0:
-			cancel()
+			cancel(core.ErrCancelled)
 		case 1:
-			go cancel()
+			go cancel(core.ErrCancelled)
 		case 2:
-			near.SetDeadlines(time.Nanosecond, -1)
+			to.SetDeadlines(time.Nanosecond, -1)
+		case 3:
+			timed, stop := context.WithTimeout(ctx, time.Duration(i%100)*time.Microsecond)
+			ctx = timed
+			defer stop()
 		}
-		n, err := near.ReadContext(ctx, b)
-		cancel()
+		n, err := to.ReadContext(ctx, b)
+		cancel(nil)
 		got = append(got, b[:n]...)
-		if i%3 == 2 {
-			near.SetDeadlines(0, -1)
+		if i%4 == 2 {
+			to.SetDeadlines(0, -1)
 		}
 		if err == io.EOF {
 			break
@@ -254,10 +274,10 @@ func TestStream_ReadsCutByDeadlineLoseNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(got) == len(want) {
-				mustEnd(t, near)
+				mustEnd(t, to)
 				break
 			}
-			got = append(got, mustRead(t, near, 1)...)
+			got = append(got, mustRead(t, to, 1)...)
 		}
 	}
 	if !bytes.Equal(got, want) || cuts == 0 {

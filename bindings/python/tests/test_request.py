@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import AsyncIterator
 
 import pytest
@@ -81,6 +82,34 @@ async def test_a_cancelled_await_loses_no_part() -> None:
                 await asyncio.gather(task, return_exceptions=True)
             go.set()
             assert [part async for part in parts] == [b"0", b"1", b"2"]
+
+
+async def test_parts_keep_their_order_when_awaits_are_cancelled_as_they_come() -> None:
+    async with pair() as (a, b):
+
+        @b.on_request(COUNT)
+        async def count(request: Request) -> AsyncIterator[bytes]:
+            for i in range(300):
+                yield b"%d" % i
+
+        got: list[bytes] = []
+
+        async def take() -> bool:
+            async for part in parts:
+                got.append(part)
+                return True
+            return False
+
+        async with a.request_stream(b.id, COUNT) as parts:
+            for pause in itertools.cycle(range(4)):
+                cancelled = asyncio.ensure_future(take())
+                for _ in range(pause):
+                    await asyncio.sleep(0)
+                cancelled.cancel()
+                await asyncio.gather(cancelled, return_exceptions=True)
+                if not await take():
+                    break
+        assert got == [b"%d" % i for i in range(300)]
 
 
 async def test_an_error_answer_has_number_and_words() -> None:

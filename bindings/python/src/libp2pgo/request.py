@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Coroutine, Union
 
 from . import _abi
-from ._engine import Pump, Work, logger
+from ._engine import Future, Pump, Work, logger
 from ._library import encode, finalizer, pointer
 from .errors import Cancelled, ClosedError, Error, RequestError, Timeout
 from .peer import PeerId
@@ -121,6 +121,8 @@ class RequestStream:
         self._exchange = 0
         self._ended = False
         self._kept: deque[tuple[int, bytes]] = deque()  # parts whose await was cancelled
+        self._asking = False  # a call for the next part is under way, perhaps one that was cancelled and has yet to end
+        self._turns: list[tuple[Pump, Future]] = []  # who waits for the end of that call
         self._end: Finalizer | None = None
 
     def __aiter__(self) -> RequestStream:
@@ -142,16 +144,25 @@ class RequestStream:
 
     async def __anext__(self) -> bytes:
         pump = await self._start()
+        # One call at a time: what a cancelled one takes in its last moment comes before what the next one would take.
+        while self._asking and not self._kept:
+            turn = pump.future()
+            self._turns.append((pump, turn))
+            if self._asking:
+                await turn
         if self._kept:
             more, part = self._kept.popleft()
         elif self._ended:
             raise StopAsyncIteration
         else:
+            self._asking = True
             try:
                 result = await pump.call(pump.lib.p2p_request_next, self._exchange, None, None, timeout=None, late=self._keep)
             except Error:
+                self._asked()
                 await self.aclose()
                 raise
+            self._asked()
             more, part = result[2], result[4]
         if not more:
             await self.aclose()
@@ -161,6 +172,13 @@ class RequestStream:
     def _keep(self, status: int, object_: int, value: int, text: bytes, data: bytes) -> None:
         if status >= 0:
             self._kept.append((value, data))
+        self._asked()
+
+    def _asked(self) -> None:
+        self._asking = False
+        turns, self._turns = self._turns, []
+        for pump, turn in turns:
+            pump.wake(turn)
 
     async def aclose(self) -> None:
         """End it; the remote handler is cancelled unless it was done."""
