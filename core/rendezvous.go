@@ -96,7 +96,7 @@ func (n *Node) Register(ctx context.Context, addresses []string, namespace strin
 		return nil, err
 	}
 	ttl := time.Duration(o.TTLMs) * time.Millisecond
-	granted, err := p.advertise(ctx, namespace, ttl)
+	granted, err := p.advertiseOrWithdraw(ctx, namespace, ttl)
 	if err != nil {
 		return nil, err
 	}
@@ -160,6 +160,36 @@ func (p *rendezvousPoint) advertise(ctx context.Context, topic string, ttl time.
 		granted = ttl
 	}
 	return granted, nil
+}
+
+// advertiseOrWithdraw is advertise for a caller who is not to wait once ctx has ended. What the point has noted then is taken back.
+func (p *rendezvousPoint) advertiseOrWithdraw(ctx context.Context, topic string, ttl time.Duration) (time.Duration, error) {
+	ctx, cancel := p.node.join(ctx)
+	defer cancel()
+	type grant struct {
+		ttl time.Duration
+		err error
+	}
+	granted := make(chan grant)
+	if !p.node.spawn("register", func() {
+		var g grant
+		g.ttl, g.err = p.advertise(ctx, topic, ttl)
+		select {
+		case granted <- g:
+		case <-ctx.Done():
+			if g.err == nil {
+				p.withdraw(topic)
+			}
+		}
+	}) {
+		return 0, ctxError(p.node.ctx, "register with %s", p.id)
+	}
+	select {
+	case g := <-granted:
+		return g.ttl, g.err
+	case <-ctx.Done():
+		return 0, ctxError(ctx, "register with %s", p.id)
+	}
 }
 
 func (p *rendezvousPoint) register(ctx context.Context, topic string, ttl time.Duration, form recordForm) (*rendezvousMessage, error) {
@@ -288,6 +318,12 @@ func (p *rendezvousPoint) ask(ctx context.Context, request *rendezvousMessage, w
 		return nil, err
 	}
 	b, err := s.ReadMessage(ctx, rendezvousMaxResponse)
+	if err != nil && ctx.Err() != nil && request.kind == rendezvousRegister {
+		// The point may be noting it in this moment. What takes it back must not come before that.
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawLimit)
+		defer cancel()
+		b, err = s.ReadMessage(late, rendezvousMaxResponse)
+	}
 	if err != nil {
 		return nil, translate(ctx, err, ErrReset, "%s gave no answer", p.id) // io.EOF among others
 	}

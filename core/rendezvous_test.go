@@ -274,3 +274,36 @@ func TestClosingTakesRegistrationsBack(t *testing.T) {
 		t.Fatalf("%d registrations are left", got)
 	}
 }
+
+// What is closed or cancelled while its registration is on the way leaves nothing at the point.
+func TestRegistrationsCutAtAnyMomentAreTakenBack(t *testing.T) {
+	point, n := meetingPoint(t), start(t)
+	connect(t, n, point)
+	options, _ := core.ParseRegisterOptions(nil)
+	advertise, err := core.ParseAdvertiseOptions(fmt.Appendf(nil, `{"points": [%q]}`, point.Addresses()[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	if _, err := registerAt(t, n, point, "registered", ""); err != nil {
+		t.Fatal(err)
+	}
+	whole := time.Since(begun)
+	for i := range 200 {
+		ctx, cancel := context.WithTimeout(timeout(t), whole*time.Duration(i)/150)
+		if a, err := n.Register(ctx, point.Addresses(), fmt.Sprint("registered ", i), options, core.Inbox[core.DiscoveryEvent]{}); err == nil {
+			a.Close()
+		}
+		cancel()
+		a, err := n.Advertise(fmt.Sprint("advertised ", i), advertise, core.Inbox[core.DiscoveryEvent]{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%4 > 0 {
+			time.Sleep(whole * time.Duration(i%40) / 30)
+		}
+		a.Close()
+	}
+	n.Close()
+	until(t, "nothing is registered", func() bool { return point.RendezvousInfo().Registrations == 0 })
+}
