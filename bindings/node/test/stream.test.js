@@ -355,10 +355,10 @@ test('a handler that nobody listens to is warned of', async (t) => {
 
 test('more streams than the service takes are reset', async (t) => {
   const [a, b] = await startPair(t)
-  b.handle('/few/1', () => {}, { max_streams: 1 })
+  const came = new Promise((resolve) => b.handle('/few/1', resolve, { max_streams: 1 }))
   const first = await a.open(b.id, '/few/1')
   first.write('x')
-  await until(() => b.info() && first, 'the first stream')
+  await came
   const failed = a.open(b.id, '/few/1').then((stream) => {
     stream.resume()
     stream.write('x')

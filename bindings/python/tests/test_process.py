@@ -125,6 +125,18 @@ def test_exit_while_busy(end: str) -> None:
     assert time.monotonic() - begin < 10
 
 
+def test_exit_takes_no_memory_from_threads_that_poll() -> None:
+    # What a thread polls into is written to until the process is gone. A mistake shows in one exit of fifteen.
+    children = [child(START + BUSY) for _ in range(3)]
+    for _ in range(8):
+        for i, each in enumerate(children):
+            status, out, err = finish(each, 30)
+            assert (status, out) == (0, "busy\n"), err
+            children[i] = child(START + BUSY)
+    for each in children:
+        finish(each, 30)
+
+
 WAITS = {
     "request": "n.request(other.id, '/held/1', timeout=None)",
     "read": "n.open_stream(other.id, '/silent/1').read()",

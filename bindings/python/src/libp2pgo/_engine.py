@@ -59,8 +59,12 @@ class Work(Protocol):
     def done(self) -> bool: ...
 
 
-class _Buffers(threading.local):
-    """One thread's buffers for polling; what a poll brought is copied out before the next."""
+class _Buffers:
+    """One thread's buffers for polling; what a poll brought is copied out before the next.
+
+    A poll holds on to them by itself: when the interpreter ends while a daemon thread polls, it takes that thread's locals away, but never
+    its frames.
+    """
 
     def __init__(self) -> None:
         self.events = (ctypes.c_char * (BATCH * _abi.EVENT.size))()
@@ -71,7 +75,7 @@ class _Buffers(threading.local):
         self.data_at = ctypes.addressof(ctypes.c_char.from_buffer(self.data))
 
 
-_buffers = _Buffers()
+_local = threading.local()
 Batch = tuple[Iterator[tuple[int, ...]], Union[bytes, memoryview]]
 
 
@@ -80,7 +84,10 @@ def poll(lib: Library, queue: int) -> Batch | None:
 
     The block is bytes, or for bulk data a view that the caller must have sliced up before it polls again on this thread.
     """
-    buffers = _buffers
+    try:
+        buffers: _Buffers = _local.buffers
+    except AttributeError:
+        buffers = _local.buffers = _Buffers()
     n = lib.p2p_queue_poll(queue, buffers.events_at, BATCH, buffers.data_at, _DATA, 0)
     if n > 0:
         used = n * _abi.EVENT.size
