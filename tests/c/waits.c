@@ -27,6 +27,12 @@ static void on_node_that_hangs(struct scene *s)
     s->owner = s->pair.a;
 }
 
+static void on_node_that_can_be_found(struct scene *s)
+{
+    on_node_that_hangs(s);
+    s->owner = s->pair.b; /* a listens nowhere */
+}
+
 static void on_stream(struct scene *s)
 {
     new_stream(&s->pair, &s->owner, &s->also[0]);
@@ -93,6 +99,12 @@ static void on_topic(struct scene *s) { GOOD(p2p_topic_join(s->pair.a, "nobody h
 
 static void on_node(struct scene *s) { s->owner = s->pair.a; }
 
+static void on_perf(struct scene *s)
+{
+    on_node(s);
+    GOOD(p2p_perf_serve(s->pair.b, NULL, &s->also[0]));
+}
+
 static void on_lonely_dht(struct scene *s)
 {
     GOOD(p2p_close(s->pair.a));
@@ -117,6 +129,18 @@ static int64_t bootstrap(const struct scene *s, const p2p_call *c) { return p2p_
 static int64_t reach(const struct scene *s, const p2p_call *c) { return p2p_nat_wait(s->owner, "public", NULL, c); }
 static int64_t reserve(const struct scene *s, const p2p_call *c) { p2p_handle place; return p2p_relay_reserve(s->owner, s->hanging, 0, 0, &place, NULL, c); }
 static int64_t discover(const struct scene *s, const p2p_call *c) { char *json; return p2p_rendezvous_discover(s->owner, s->hanging, "x", NULL, &json, c); }
+static int64_t perf(const struct scene *s, const p2p_call *c) { char *json; return p2p_perf_run(s->owner, s->pair.b_id, 0, (int64_t)8 << 30, NULL, &json, c); }
+static int64_t register_(const struct scene *s, const p2p_call *c)
+{
+    p2p_handle registration;
+    return p2p_rendezvous_register(s->owner, s->hanging, "x", NULL, 0, 0, &registration, c);
+}
+static int64_t unregister(const struct scene *s, const p2p_call *c) { return p2p_rendezvous_unregister(s->owner, s->hanging, "x", c); }
+static int64_t explain(const struct scene *s, const p2p_call *c)
+{
+    char *json;
+    return p2p_peer_explain(s->owner, s->hanging, "{\"attempt_ms\": 60000}", &json, c);
+}
 
 static const struct wait waits[] = {
     {"peer_connect", on_node_that_hangs, connect_},
@@ -131,7 +155,11 @@ static const struct wait waits[] = {
     {"dht_bootstrap", on_lonely_dht, bootstrap},
     {"nat_wait", on_node, reach},
     {"relay_reserve", on_node_that_hangs, reserve},
+    {"rendezvous_register", on_node_that_can_be_found, register_},
+    {"rendezvous_unregister", on_node_that_hangs, unregister},
     {"rendezvous_discover", on_node_that_hangs, discover},
+    {"perf_run", on_perf, perf},
+    {"peer_explain", on_node_that_hangs, explain},
 };
 
 static struct scene begin(const struct wait *wait)
@@ -226,6 +254,8 @@ TEST(wait__ends_when_cancelled_by_its_tag)
     }
 }
 
+static p2p_handle node_of(const struct wait *wait, const struct scene *s) { return wait->call == respond || wait->call == register_ ? s->pair.b : s->pair.a; }
+
 /* Whether the call was inside its wait when its handle went; else it was told that there is no such handle. */
 static void close_under(const struct wait *wait, int node)
 {
@@ -233,7 +263,7 @@ static void close_under(const struct wait *wait, int node)
     struct waiter waiter;
     start_waiter(&waiter, wait, &scene);
     pause_ms(30); /* not needed for the result, but most of the time the call then waits already */
-    GOOD(p2p_close(node ? (wait->call == respond ? scene.pair.b : scene.pair.a) : scene.owner));
+    GOOD(p2p_close(node ? node_of(wait, &scene) : scene.owner));
     const int64_t until = now_ms() + limit_ms();
     while (!waiter.ended) {
         if (now_ms() > until) FAIL("%s: still waiting after its %s was closed", wait->name, node ? "node" : "handle");
@@ -300,7 +330,7 @@ static void close_under_queued(const struct wait *wait, int node)
     struct scene scene = begin(wait);
     struct taken *t = malloc(sizeof *t);
     begin_on_queue(wait, &scene, -1);
-    GOOD(p2p_close(node ? (wait->call == respond ? scene.pair.b : scene.pair.a) : scene.owner));
+    GOOD(p2p_close(node ? node_of(wait, &scene) : scene.owner));
     expect(wait, node ? "node closed, on a queue" : "closed, on a queue", wait_done(scene.queue, 32, t), P2P_E_CLOSED);
     finish(&scene);
     free(t);
