@@ -244,28 +244,8 @@ func search(node *handle, queue C.p2p_handle, tag C.uint64_t, out *C.p2p_handle,
 	if src == nil {
 		return failed(core.ErrInvalid, "queue: 0, but a search needs one")
 	}
-	s, err := start(core.Inbox[core.SearchResult]{
-		Deliver: func(r core.SearchResult) { deliverResult(src, r) },
-		Dropped: src.dropped,
-		Closed:  src.closed,
-	})
-	if err == nil {
-		if err = h.open(s, func() {
-			src.stop()
-			s.Close()
-			src.free()
-		}); err != nil {
-			src.stop()
-			s.Close()
-		}
-	}
-	if err != nil {
-		src.free()
-		return fail(err)
-	}
-	*out = h.id
-	src.begin()
-	return 0
+	s, err := start(inboxOf(src, func(r core.SearchResult) { deliverResult(src, r) }))
+	return openSource(h, src, out, s, err)
 }
 
 func deliverResult(src *source, r core.SearchResult) {

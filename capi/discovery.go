@@ -15,8 +15,8 @@ import (
 const windowDiscovery = 256
 
 // discover opens the handle of something that runs until it is closed and tells of it in core's terms.
-func discover[T any](id C.p2p_handle, k kind, queue C.p2p_handle, tag C.uint64_t, out *C.p2p_handle,
-	start func(*core.Node, core.Inbox[core.DiscoveryEvent]) (T, error), end func(T)) C.int {
+func discover[T closer](id C.p2p_handle, k kind, queue C.p2p_handle, tag C.uint64_t, out *C.p2p_handle,
+	start func(*core.Node, core.Inbox[core.DiscoveryEvent]) (T, error)) C.int {
 	node, n, code := find[*core.Node](id, kindNode)
 	if code < 0 {
 		return code
@@ -27,40 +27,11 @@ func discover[T any](id C.p2p_handle, k kind, queue C.p2p_handle, tag C.uint64_t
 		return code
 	}
 	object, err := start(n, discoveryInbox(src))
-	if err == nil {
-		err = openDiscovery(h, src, object, end)
-	}
-	if err != nil {
-		src.free()
-		return fail(err)
-	}
-	*out = h.id
-	src.begin()
-	return 0
-}
-
-func openDiscovery[T any](h *handle, src *source, object T, end func(T)) error {
-	err := h.open(object, func() {
-		src.stop()
-		end(object)
-		src.free()
-	})
-	if err != nil {
-		src.stop()
-		end(object)
-	}
-	return err
+	return openSource(h, src, out, object, err)
 }
 
 func discoveryInbox(src *source) core.Inbox[core.DiscoveryEvent] {
-	if src == nil {
-		return core.Inbox[core.DiscoveryEvent]{}
-	}
-	return core.Inbox[core.DiscoveryEvent]{
-		Deliver: func(e core.DiscoveryEvent) { deliverDiscoveryEvent(src, e) },
-		Dropped: src.dropped,
-		Closed:  src.closed,
-	}
+	return inboxOf(src, func(e core.DiscoveryEvent) { deliverDiscoveryEvent(src, e) })
 }
 
 var discoveryEventTypes = map[core.DiscoveryEventType]C.int32_t{
@@ -101,7 +72,7 @@ func go_discovery_join(id C.p2p_handle, name, options *C.char, queue C.p2p_handl
 			return nil, err
 		}
 		return n.Meet(text(name), o, inbox)
-	}, (*core.Meeting).Close)
+	})
 }
 
 //export go_discovery_peers
@@ -123,7 +94,7 @@ func go_discovery_advertise(id C.p2p_handle, name, options *C.char, queue C.p2p_
 			return nil, err
 		}
 		return n.Advertise(text(name), o, inbox)
-	}, (*core.Advertisement).Close)
+	})
 }
 
 //export go_discovery_find
@@ -138,7 +109,7 @@ func go_discovery_find(id C.p2p_handle, name, options *C.char, queue C.p2p_handl
 			return nil, err
 		}
 		return n.Find(text(name), o, inbox)
-	}, (*core.PeerSearch).Close)
+	})
 }
 
 //export go_rendezvous_register
@@ -161,7 +132,7 @@ func go_rendezvous_register(id C.p2p_handle, point, name, options *C.char, queue
 	code = run(node, wait, func(ctx context.Context) (outcome, error) {
 		a, err := n.Register(ctx, addresses, of, o, discoveryInbox(src))
 		if err == nil {
-			err = openDiscovery(h, src, a, (*core.Advertisement).Close)
+			err = src.open(h, a)
 		}
 		if err != nil {
 			src.free()

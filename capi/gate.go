@@ -72,28 +72,8 @@ func go_gate_ask(id C.p2p_handle, options *C.char, queue C.p2p_handle, tag C.uin
 	if src == nil {
 		return failed(core.ErrInvalid, "queue: 0, but asking needs one")
 	}
-	k, err := n.AskGate(o, core.Inbox[core.GateRequest]{
-		Deliver: func(r core.GateRequest) { deliverGateRequest(h, src, r) },
-		Dropped: src.dropped,
-		Closed:  src.closed,
-	})
-	if err == nil {
-		if err = h.open(k, func() {
-			src.stop()
-			k.Close()
-			src.free()
-		}); err != nil {
-			src.stop()
-			k.Close()
-		}
-	}
-	if err != nil {
-		src.free()
-		return fail(err)
-	}
-	*out = h.id
-	src.begin()
-	return 0
+	k, err := n.AskGate(o, inboxOf(src, func(r core.GateRequest) { deliverGateRequest(h, src, r) }))
+	return openSource(h, src, out, k, err)
 }
 
 func deliverGateRequest(service *handle, src *source, r core.GateRequest) {

@@ -67,14 +67,7 @@ func go_node_new(configID, queue C.p2p_handle, tag C.uint64_t, out *C.p2p_handle
 }
 
 func nodeInbox(node *handle, src *source) core.Inbox[core.Event] {
-	if src == nil {
-		return core.Inbox[core.Event]{}
-	}
-	return core.Inbox[core.Event]{
-		Deliver: func(e core.Event) { deliverNodeEvent(node, src, e) },
-		Dropped: src.dropped,
-		Closed:  src.closed,
-	}
+	return inboxOf(src, func(e core.Event) { deliverNodeEvent(node, src, e) })
 }
 
 var nodeEventTypes = map[core.EventType]C.int32_t{

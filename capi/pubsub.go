@@ -36,32 +36,8 @@ func go_topic_join(id C.p2p_handle, name, options *C.char, queue C.p2p_handle, t
 	if code < 0 {
 		return code
 	}
-	inbox := core.Inbox[core.TopicEvent]{}
-	if src != nil {
-		inbox = core.Inbox[core.TopicEvent]{
-			Deliver: func(e core.TopicEvent) { deliverTopicEvent(h, src, e) },
-			Dropped: src.dropped,
-			Closed:  src.closed,
-		}
-	}
-	t, err := n.Join(text(name), o, inbox)
-	if err == nil {
-		if err = h.open(t, func() {
-			src.stop()
-			t.Close()
-			src.free()
-		}); err != nil {
-			src.stop()
-			t.Close()
-		}
-	}
-	if err != nil {
-		src.free()
-		return fail(err)
-	}
-	*out = h.id
-	src.begin()
-	return 0
+	t, err := n.Join(text(name), o, inboxOf(src, func(e core.TopicEvent) { deliverTopicEvent(h, src, e) }))
+	return openSource(h, src, out, t, err)
 }
 
 func deliverTopicEvent(topic *handle, src *source, e core.TopicEvent) {
@@ -181,28 +157,10 @@ func go_topic_subscribe(id C.p2p_handle, options *C.char, queue C.p2p_handle, ta
 	if src == nil {
 		return failed(core.ErrInvalid, "queue: 0, but a subscription needs one")
 	}
-	s, err := t.Subscribe(o, core.Inbox[*core.Message]{
-		Deliver: func(m *core.Message) { src.deliver(messageEvent(C.P2P_EVENT_MESSAGE, m), messageText(m), m.Data) },
-		Dropped: src.dropped,
-		Closed:  src.closed,
-	})
-	if err == nil {
-		if err = h.open(s, func() {
-			src.stop()
-			s.Close()
-			src.free()
-		}); err != nil {
-			src.stop()
-			s.Close()
-		}
-	}
-	if err != nil {
-		src.free()
-		return fail(err)
-	}
-	*out = h.id
-	src.begin()
-	return 0
+	s, err := t.Subscribe(o, inboxOf(src, func(m *core.Message) {
+		src.deliver(messageEvent(C.P2P_EVENT_MESSAGE, m), messageText(m), m.Data)
+	}))
+	return openSource(h, src, out, s, err)
 }
 
 //export go_topic_peers

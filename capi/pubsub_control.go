@@ -190,32 +190,8 @@ func go_pubsub_trace(id C.p2p_handle, options *C.char, queue C.p2p_handle, tag C
 	if code < 0 {
 		return code
 	}
-	inbox := core.Inbox[*core.TraceEvent]{}
-	if src != nil {
-		inbox = core.Inbox[*core.TraceEvent]{
-			Deliver: func(e *core.TraceEvent) {
-				src.deliver(C.p2p_event{_type: C.P2P_EVENT_PUBSUB_TRACE}, e.Type, e.JSON())
-			},
-			Dropped: src.dropped,
-			Closed:  src.closed,
-		}
-	}
-	t, err := n.PubsubTrace(o, inbox)
-	if err == nil {
-		if err = h.open(t, func() {
-			src.stop()
-			t.Close()
-			src.free()
-		}); err != nil {
-			src.stop()
-			t.Close()
-		}
-	}
-	if err != nil {
-		src.free()
-		return fail(err)
-	}
-	*out = h.id
-	src.begin()
-	return 0
+	t, err := n.PubsubTrace(o, inboxOf(src, func(e *core.TraceEvent) {
+		src.deliver(C.p2p_event{_type: C.P2P_EVENT_PUBSUB_TRACE}, e.Type, e.JSON())
+	}))
+	return openSource(h, src, out, t, err)
 }

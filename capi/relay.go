@@ -27,18 +27,11 @@ func reservationEvent(r *C.p2p_event, e *core.ReservationEvent) string {
 }
 
 func reservationInbox(src *source) core.Inbox[core.ReservationEvent] {
-	if src == nil {
-		return core.Inbox[core.ReservationEvent]{}
-	}
-	return core.Inbox[core.ReservationEvent]{
-		Deliver: func(e core.ReservationEvent) {
-			var r C.p2p_event
-			text := reservationEvent(&r, &e)
-			src.deliver(r, text, nil)
-		},
-		Dropped: src.dropped,
-		Closed:  src.closed,
-	}
+	return inboxOf(src, func(e core.ReservationEvent) {
+		var r C.p2p_event
+		text := reservationEvent(&r, &e)
+		src.deliver(r, text, nil)
+	})
 }
 
 //export go_relay_reserve
@@ -58,14 +51,7 @@ func go_relay_reserve(id C.p2p_handle, addresses *C.char, queue C.p2p_handle, ta
 	code = run(node, wait, func(ctx context.Context) (outcome, error) {
 		r, err := n.Reserve(ctx, list, reservationInbox(src))
 		if err == nil {
-			if err = h.open(r, func() {
-				src.stop()
-				r.Close()
-				src.free()
-			}); err != nil {
-				src.stop()
-				r.Close()
-			}
+			err = src.open(h, r)
 		}
 		if err != nil {
 			src.free()

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 	"unsafe"
+
+	"github.com/libp2pgo/libp2pgo/core"
 )
 
 // outlet pushes events into a queue that can always take them: completions, and what is bounded elsewhere.
@@ -53,6 +55,48 @@ type heldEvent struct {
 	event C.p2p_event
 	text  string
 	data  []byte
+}
+
+// closer is an object that tells of itself until it is closed.
+type closer interface{ Close() }
+
+// inboxOf returns the inbox whose contents deliver pushes to src.
+func inboxOf[T any](src *source, deliver func(T)) core.Inbox[T] {
+	if src == nil {
+		return core.Inbox[T]{}
+	}
+	return core.Inbox[T]{Deliver: deliver, Dropped: src.dropped, Closed: src.closed}
+}
+
+// open opens h for object, whose events this source pushes. Closing it ends all waiting for room first, and the object before the source.
+func (s *source) open(h *handle, object closer) error {
+	end := func() {
+		s.stop()
+		object.Close()
+	}
+	err := h.open(object, func() {
+		end()
+		s.free()
+	})
+	if err != nil {
+		end()
+	}
+	return err
+}
+
+// openSource ends a call that opens a handle of object, whose events src pushes: it writes the handle to out and lets the events go. err: why
+// there is no object.
+func openSource(h *handle, src *source, out *C.p2p_handle, object closer, err error) C.int {
+	if err == nil {
+		err = src.open(h, object)
+	}
+	if err != nil {
+		src.free()
+		return fail(err)
+	}
+	*out = h.id
+	src.begin()
+	return 0
 }
 
 // newSource makes the source of a handle's events in queue, of which at most events and bytes (0: no own bound) lie there. Deliveries wait

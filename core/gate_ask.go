@@ -80,7 +80,7 @@ func (n *Node) AskGate(o GateOptions, inbox Inbox[GateRequest]) (*Gatekeeper, er
 }
 
 // Close ends the asking: what no rule names is then up to the default again. Verdicts that are pending are given by the default of the options.
-func (k *Gatekeeper) Close() error {
+func (k *Gatekeeper) Close() {
 	k.closing.Do(func() {
 		k.node.gate.mu.Lock()
 		k.node.gate.keeper = nil
@@ -89,7 +89,6 @@ func (k *Gatekeeper) Close() error {
 		k.cancel(Errorf(ErrClosed, "nobody is asked any more"))
 	})
 	k.requests.close(nil)
-	return nil
 }
 
 // ask waits for the program's verdict, or the time when the default takes its place. It returns why not, "" if it may be.

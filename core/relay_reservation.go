@@ -71,16 +71,15 @@ func (r *Reservation) relayed() []ma.Multiaddr {
 
 // Close gives the place up: it is not renewed, and its addresses are the node's no more. The relay, which cannot be told, holds it until it
 // expires. Connections through it stay.
-func (r *Reservation) Close() error { return r.end(nil) }
+func (r *Reservation) Close() { r.end(nil) }
 
-func (r *Reservation) end(err error) error {
+func (r *Reservation) end(err error) {
 	r.once.Do(func() {
 		r.remove()
 		r.cancel(Errorf(ErrClosed, "the reservation is closed"))
 		r.node.relays.drop(r)
 		r.events.close(err)
 	})
-	return nil
 }
 
 // keep is the life of a reservation: it is renewed after three quarters of its time, and asked for again after a loss.
