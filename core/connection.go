@@ -88,7 +88,7 @@ func (n *Node) connect(ctx context.Context, id peer.ID, addresses []ma.Multiaddr
 		s.Backoff().Clear(id)
 	}
 	// A relayed connection is enough for upstream. Direct addresses are given to get a direct one.
-	relayed := n.isConnected(id) && !slices.ContainsFunc(n.host.Network().ConnsToPeer(id), func(c network.Conn) bool { return !isRelayed(c) })
+	relayed := n.isConnected(id) && !n.hasDirect(id)
 	upgrade := relayed && slices.ContainsFunc(addresses, isDirect)
 	if upgrade {
 		ctx = network.WithForceDirectDial(ctx, "connect")
@@ -248,11 +248,16 @@ func (n *Node) peerInfo(id peer.ID) PeerInfo {
 		info.Agent, _ = agent.(string)
 	}
 	info.Tags, info.TagValue, info.Protected = n.connections.of(id)
-	for _, c := range n.host.Network().ConnsToPeer(id) {
+	for _, c := range n.openConnections(id) {
 		info.Connections = append(info.Connections, connectionInfo(c))
 	}
 	info.Connected = len(info.Connections) > 0
 	return info
+}
+
+// openConnections returns the connections to a peer that do not end yet. Upstream lists the others for a moment longer, and opens nothing on them.
+func (n *Node) openConnections(id peer.ID) []network.Conn {
+	return slices.DeleteFunc(n.host.Network().ConnsToPeer(id), network.Conn.IsClosed)
 }
 
 func connectionInfo(c network.Conn) ConnectionInfo {

@@ -128,11 +128,7 @@ const hangUpGrace = 300 * time.Millisecond
 // fails as soon as the peer announces the end.
 func (n *Node) hungUp(ctx context.Context, id peer.ID) bool {
 	for end := time.Now().Add(hangUpGrace); ; time.Sleep(2 * time.Millisecond) {
-		open := false
-		for _, c := range n.host.Network().ConnsToPeer(id) {
-			open = open || !c.IsClosed()
-		}
-		if !open {
+		if len(n.openConnections(id)) == 0 {
 			return true
 		}
 		protocols, err := n.host.Peerstore().GetProtocols(id)

@@ -263,7 +263,7 @@ func (m *Meeting) pauseLocked(p *meetingPeer) time.Duration {
 
 // joined is told that a connected peer is of the topic: by its own word, or by a source about one that does not speak our greeting.
 func (m *Meeting) joined(id peer.ID, ownWord bool) {
-	conns := m.n.host.Network().ConnsToPeer(id)
+	conns := m.n.openConnections(id)
 	if len(conns) == 0 {
 		return
 	}

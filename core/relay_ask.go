@@ -17,7 +17,7 @@ import (
 
 // hasDirect tells whether there is a connection to a peer that is not relayed.
 func (n *Node) hasDirect(id peer.ID) bool {
-	return slices.ContainsFunc(n.host.Network().ConnsToPeer(id), func(c network.Conn) bool { return !isRelayed(c) })
+	return slices.ContainsFunc(n.openConnections(id), func(c network.Conn) bool { return !isRelayed(c) })
 }
 
 // boundHost ends the streams that it opens with ctx, which upstream's exchange with a relay does not look at.

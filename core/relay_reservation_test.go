@@ -268,10 +268,10 @@ func TestRelayLimits(t *testing.T) {
 	}
 	_, err = start(t).Connect(timeout(t), r.Addresses())
 	mustMatch(t, err, core.ErrDial, "RESOURCE_LIMIT_EXCEEDED")
-	refused := relay.RelayInfo().Service.Refused
-	if refused["reservation_reservation_refused"] != 1 || refused["circuit_resource_limit_exceeded"] != 1 {
-		t.Fatalf("%v", refused)
-	}
+	until(t, "both refusals are counted", func() bool { // which the relay does when it has answered
+		refused := relay.RelayInfo().Service.Refused
+		return refused["reservation_reservation_refused"] == 1 && refused["circuit_resource_limit_exceeded"] == 1
+	})
 
 	got := make(chan int, 1)
 	if _, err := b.Serve([]string{"/sink"}, core.ServeOptions{}, func(s *core.Stream) {
@@ -339,6 +339,21 @@ func TestRelayRules(t *testing.T) {
 	mustMatch(t, try(stranger), core.ErrRefused)
 	if info := relay.RelayInfo().Service; !slices.Equal(info.Deny, []string{other.ID().String(), "127.0.0.1"}) || !slices.Equal(info.Allow, []string{friend.ID().String(), "127.0.0.0/8"}) {
 		t.Fatalf("%q", info.Deny)
+	}
+}
+
+// Whoever is denied is disconnected; asking in that moment is answered over a new connection.
+func TestReservingWhileTheConnectionEnds(t *testing.T) {
+	relay := startRelay(t)
+	for range 40 {
+		n := start(t)
+		reserve(t, n, relay).Close()
+		if err := relay.RelayDeny([]string{n.ID().String()}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := n.Reserve(timeout(t), relay.Addresses(), core.Inbox[core.ReservationEvent]{})
+		mustMatch(t, err, core.ErrRefused, "rules")
+		n.Close()
 	}
 }
 

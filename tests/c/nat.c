@@ -21,12 +21,13 @@ static int has_address(p2p_handle node, const char *address)
     return found;
 }
 
-static void relay_info_holds(p2p_handle node, const char *what)
+static int relay_info_has(p2p_handle node, const char *what)
 {
     char *json;
     GOOD(p2p_relay_info(node, &json));
-    CONTAINS(json, what);
+    const int has = strstr(json, what) != NULL;
     p2p_free(json);
+    return has;
 }
 
 TEST(relay_reserve__makes_a_node_reachable_until_closed)
@@ -71,8 +72,8 @@ TEST(relay_reserve__makes_a_node_reachable_until_closed)
     GOOD(p2p_stream_write(stream, bytes("x"), 1, NULL));
     wait_event(own, P2P_EVENT_STREAM, t);
     CHECK((t->event.flags & P2P_FLAG_RELAYED) && (t->event.flags & P2P_FLAG_LIMITED));
-    relay_info_holds(relay, "\"circuits\":1");
-    relay_info_holds(relay, b_id);
+    CHECK(relay_info_has(relay, "\"circuits\":1"));
+    CHECK(relay_info_has(relay, b_id));
     ERROR(p2p_relay_reserve(b, at, 0, 0, &again, NULL, NULL), P2P_E_EXISTS);
     ERROR(p2p_relay_reserve(b, want, 0, 0, &again, NULL, NULL), P2P_E_INVALID);
 
@@ -168,13 +169,13 @@ TEST(relay_rules__change_who_may_reserve)
     copy_id(b, b_id);
     GOOD(p2p_relay_deny(relay, b_id));
     ERROR(p2p_relay_reserve(b, at, 0, 0, &reservation, NULL, NULL), P2P_E_REFUSED);
-    relay_info_holds(relay, "\"reservation_permission_denied\":1");
+    EVENTUALLY(relay_info_has(relay, "\"reservation_permission_denied\":1")); /* the relay counts when it has answered */
     GOOD(p2p_relay_forget(relay, b_id));
     GOOD(p2p_relay_allow(relay, "10.0.0.0/8"));
     ERROR(p2p_relay_reserve(b, at, 0, 0, &reservation, NULL, NULL), P2P_E_REFUSED);
     GOOD(p2p_relay_allow(relay, "127.0.0.1\n192.168.0.0/16"));
     GOOD(p2p_relay_reserve(b, at, 0, 0, &reservation, NULL, NULL));
-    relay_info_holds(relay, "\"allow\":[\"10.0.0.0/8\",\"127.0.0.1\",\"192.168.0.0/16\"]");
+    CHECK(relay_info_has(relay, "\"allow\":[\"10.0.0.0/8\",\"127.0.0.1\",\"192.168.0.0/16\"]"));
     ERROR(p2p_relay_forget(relay, "127.0.0.2"), P2P_E_NOT_FOUND);
     ERROR(p2p_relay_deny(relay, "everybody"), P2P_E_PARSE);
     ERROR(p2p_relay_deny(relay, "\n"), P2P_E_INVALID);

@@ -107,7 +107,8 @@ async def test_relay_rules_change_at_run_time() -> None:
         service = relay.relay.info()["service"]
         assert service["allow"] == ["127.0.0.0/8"]
         assert service["deny"] == ["10.0.0.0/8"]
-        assert service["refused"] == {"reservation_permission_denied": 1}
+        refused = {"reservation_permission_denied": 1}  # the relay counts when it has answered
+        await until(lambda: relay.relay.info()["service"]["refused"] == refused, "the refusal to be counted")
         with pytest.raises(libp2pgo.NotFound):
             relay.relay.forget("127.0.0.1")
         with pytest.raises(libp2pgo.StateError):
