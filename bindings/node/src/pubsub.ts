@@ -1,14 +1,14 @@
 // Publish and subscribe: a Topic is a name, a Subscription a bounded flow of its messages.
 import { EventEmitter } from 'node:events'
-import type { Socket } from 'node:net'
 import { endianness } from 'node:os'
 import { inspect } from 'node:util'
 import { type CallOptions, call } from './call.js'
 import { EVENT, FLAG, VERDICT } from './constants.js'
 import { errorOf, InvalidArgumentError, type Libp2pError } from './errors.js'
+import { Flow } from './flow.js'
 import { bytesOf, check, type Handle, integerOf, optionsOf, takeHandle, takeLines, takeText } from './memory.js'
-import { doorbell, type Queue, type Source } from './queue.js'
-import { Records } from './records.js'
+import type { Queue, Source } from './queue.js'
+import type { Records } from './records.js'
 
 /** What a validator says: true and 'accept' let a message through, false and 'reject' hold it against the sender, 'ignore' does not. */
 export type Verdict = boolean | 'accept' | 'reject' | 'ignore'
@@ -241,8 +241,8 @@ export class Topic extends EventEmitter<TopicEvents> implements Source {
 
   /** Starts a flow of the topic's messages, those of this node included. Nothing from before is delivered. */
   subscribe(options: SubscribeOptions = {}): Subscription {
-    const subscription = new Subscription(this.#queue, this.#handle, this.name, options, (closed) => {
-      this.#subscriptions.delete(closed)
+    const subscription = new Subscription(this.#queue, this.#handle, this.name, options, () => {
+      this.#subscriptions.delete(subscription)
     })
     this.#subscriptions.add(subscription)
     return subscription
@@ -341,125 +341,24 @@ export function verdictOf(verdict: unknown): number {
   )
 }
 
-type Result = IteratorResult<Message, undefined>
-
-const END: Result = { value: undefined, done: true }
-
-/** Messages and bytes that one poll fetches ahead of the consumer, and bytes that its queue holds. */
-const AHEAD_EVENTS = 256
-const AHEAD_BYTES = 64 * 1024
-const QUEUE_BYTES = 4 * 1024 * 1024
-
-/**
- * A bounded flow of a topic's messages. It has a queue of its own that is polled only when the consumer wants more, so
- * that `capacity` and `overflow` hold to the last stage. Leaving a `for await` loop ends it.
- */
-export class Subscription implements AsyncIterableIterator<Message, undefined, undefined> {
+/** A bounded flow of a topic's messages; `capacity` and `overflow` hold to the last stage. Leaving a `for await` loop ends it. */
+export class Subscription extends Flow<Message> {
   readonly topic: string
-  readonly #queue: Queue
-  readonly #handle: Handle
-  readonly #inbox: Handle
-  readonly #bell: Socket
-  readonly #records = new Records(AHEAD_EVENTS, AHEAD_BYTES)
-  readonly #onClose: (subscription: Subscription) => void
-  readonly #waiting: ((result: Result) => void)[] = []
-  #count = 0
-  #next = 0
-  #dropped = 0
-  #closed = false
 
   /** @internal */
-  constructor(
-    queue: Queue,
-    topic: Handle,
-    name: string,
-    options: SubscribeOptions,
-    onClose: (subscription: Subscription) => void,
-  ) {
+  constructor(queue: Queue, topic: Handle, name: string, options: SubscribeOptions, onClose: () => void) {
     const document = optionsOf(options)
-    const { lib } = queue
+    const open = (inbox: Handle) => takeHandle((lib, out) => lib.p2p_topic_subscribe(topic, document, inbox, 1, out))
+    super(queue, open, onClose)
     this.topic = name
-    this.#queue = queue
-    this.#onClose = onClose
-    this.#inbox = takeHandle((_, out) => lib.p2p_queue_new(QUEUE_BYTES, out))
-    try {
-      this.#handle = takeHandle((_, out) => lib.p2p_topic_subscribe(topic, document, this.#inbox, 1, out))
-      this.#bell = doorbell(this.#inbox, () => this.#serve())
-    } catch (error) {
-      lib.p2p_close(this.#inbox)
-      throw error
-    }
-    this.#bell.unref()
   }
 
-  /** Messages that were dropped by the overflow policy, up to the last message that was handed out. */
-  get dropped(): number {
-    return this.#dropped
-  }
-
-  /** Counters of the subscription: delivered, dropped, waiting; see docs/info.md. */
-  info(): Record<string, unknown> {
-    return JSON.parse(takeText((lib, out) => lib.p2p_info(this.#handle, out))) as Record<string, unknown>
-  }
-
-  next(): Promise<Result> {
-    if (this.#waiting.length === 0) {
-      const result = this.#take()
-      if (result) return Promise.resolve(result)
-    }
-    return new Promise((resolve) => this.#waiting.push(resolve))
-  }
-
-  /** The next message or the end; undefined if none is here yet. */
-  #take(): Result | undefined {
-    for (;;) {
-      if (this.#closed) return END
-      if (this.#next === this.#count) {
-        this.#next = 0
-        this.#count = check(this.#queue.lib, this.#records.poll(this.#queue.lib, this.#inbox))
-        if (this.#count === 0) return undefined
-      }
-      const event = this.#records
-      event.select(this.#next++)
-      if (event.type === EVENT.MESSAGE) return { value: new Message(event), done: false }
-      if (event.type === EVENT.DROPPED) this.#dropped += event.value
-      else if (event.type === EVENT.CLOSED) this.close()
-    }
-  }
-
-  #serve(): void {
-    while (this.#waiting.length > 0) {
-      const result = this.#take()
-      if (!result) return
-      this.#waiting.shift()?.(result)
-    }
-  }
-
-  /** Ends the flow. What waited is thrown away. */
-  close(): void {
-    if (this.#closed) return
-    this.#closed = true
-    this.#queue.lib.p2p_close(this.#handle)
-    this.#queue.lib.p2p_close(this.#inbox)
-    this.#bell.destroy()
-    this.#onClose(this)
-    for (const resolve of this.#waiting.splice(0)) resolve(END)
-  }
-
-  return(): Promise<Result> {
-    this.close()
-    return Promise.resolve(END)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.close()
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this
+  /** @internal */
+  protected read(event: Records): Message | undefined {
+    return event.type === EVENT.MESSAGE ? new Message(event) : undefined
   }
 
   [inspect.custom](): string {
-    return `Subscription { topic: '${this.topic}', dropped: ${this.#dropped}, state: '${this.#closed ? 'closed' : 'open'}' }`
+    return `Subscription { topic: '${this.topic}', dropped: ${this.dropped}, state: '${this.closed ? 'closed' : 'open'}' }`
   }
 }

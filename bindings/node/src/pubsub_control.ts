@@ -1,10 +1,10 @@
 // Pubsub beyond topics: who is heard, what a peer is worth, and what goes on. It is reached as node.pubsub.
-import type { Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { EVENT } from './constants.js'
+import { Flow } from './flow.js'
 import { check, type Handle, integerOf, listOf, optionsOf, takeHandle, takeText, textOf } from './memory.js'
-import { doorbell, type Queue } from './queue.js'
-import { Records } from './records.js'
+import type { Queue } from './queue.js'
+import type { Records } from './records.js'
 
 /** A peer id or address, as text or as an object with that text form. */
 type Text = string | { toString(): string }
@@ -89,117 +89,24 @@ export interface TraceEvent {
   [packet: string]: unknown
 }
 
-type Result = IteratorResult<TraceEvent, undefined>
-
-const END: Result = { value: undefined, done: true }
-
-/** Events and bytes that one poll fetches ahead of the consumer, and bytes that its queue holds. */
-const AHEAD_EVENTS = 256
-const AHEAD_BYTES = 64 * 1024
-const QUEUE_BYTES = 4 * 1024 * 1024
-
-/** What pubsub does, until closed. It has a queue of its own that is polled only when the consumer wants more. Leaving a `for await` loop ends it. */
-export class Trace implements AsyncIterableIterator<TraceEvent, undefined, undefined> {
-  readonly #queue: Queue
-  readonly #handle: Handle
-  readonly #inbox: Handle
-  readonly #bell: Socket
-  readonly #records = new Records(AHEAD_EVENTS, AHEAD_BYTES)
-  readonly #onClose: (trace: Trace) => void
-  readonly #waiting: ((result: Result) => void)[] = []
-  #count = 0
-  #next = 0
-  #dropped = 0
-  #closed = false
+/** What pubsub does, until closed. Leaving a `for await` loop ends it. */
+export class Trace extends Flow<TraceEvent> {
+  /** @internal */
+  constructor(queue: Queue, node: Handle, options: TraceOptions, onClose: () => void) {
+    const document = optionsOf(options)
+    const toFile = options.file !== undefined
+    const open = (inbox: Handle) =>
+      takeHandle((lib, out) => lib.p2p_pubsub_trace(node, document, toFile ? 0 : inbox, 1, out))
+    super(queue, open, onClose)
+  }
 
   /** @internal */
-  constructor(queue: Queue, node: Handle, options: TraceOptions, onClose: (trace: Trace) => void) {
-    const document = optionsOf(options)
-    const { lib } = queue
-    this.#queue = queue
-    this.#onClose = onClose
-    this.#inbox = takeHandle((_, out) => lib.p2p_queue_new(QUEUE_BYTES, out))
-    try {
-      const target = options.file === undefined ? this.#inbox : 0
-      this.#handle = takeHandle((_, out) => lib.p2p_pubsub_trace(node, document, target, 1, out))
-      this.#bell = doorbell(this.#inbox, () => this.#serve())
-    } catch (error) {
-      lib.p2p_close(this.#inbox)
-      throw error
-    }
-    this.#bell.unref()
-  }
-
-  /** Events that were dropped, up to the last that was handed out. */
-  get dropped(): number {
-    return this.#dropped
-  }
-
-  /** Counters: delivered, dropped, waiting; see docs/info.md. */
-  info(): Record<string, unknown> {
-    return JSON.parse(takeText((lib, out) => lib.p2p_info(this.#handle, out))) as Record<string, unknown>
-  }
-
-  next(): Promise<Result> {
-    if (this.#waiting.length === 0) {
-      const result = this.#take()
-      if (result) return Promise.resolve(result)
-    }
-    return new Promise((resolve) => this.#waiting.push(resolve))
-  }
-
-  #take(): Result | undefined {
-    for (;;) {
-      if (this.#closed) return END
-      if (this.#next === this.#count) {
-        this.#next = 0
-        this.#count = check(this.#queue.lib, this.#records.poll(this.#queue.lib, this.#inbox))
-        if (this.#count === 0) return undefined
-      }
-      const event = this.#records
-      event.select(this.#next++)
-      if (event.type === EVENT.PUBSUB_TRACE) {
-        return { value: JSON.parse(event.data().toString()) as TraceEvent, done: false }
-      }
-      if (event.type === EVENT.DROPPED) this.#dropped += event.value
-      else if (event.type === EVENT.CLOSED) this.close()
-    }
-  }
-
-  #serve(): void {
-    while (this.#waiting.length > 0) {
-      const result = this.#take()
-      if (!result) return
-      this.#waiting.shift()?.(result)
-    }
-  }
-
-  /** Ends it. What waited is thrown away. */
-  close(): void {
-    if (this.#closed) return
-    this.#closed = true
-    this.#queue.lib.p2p_close(this.#handle)
-    this.#queue.lib.p2p_close(this.#inbox)
-    this.#bell.destroy()
-    this.#onClose(this)
-    for (const resolve of this.#waiting.splice(0)) resolve(END)
-  }
-
-  return(): Promise<Result> {
-    this.close()
-    return Promise.resolve(END)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.close()
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this
+  protected read(event: Records): TraceEvent | undefined {
+    return event.type === EVENT.PUBSUB_TRACE ? (JSON.parse(event.data().toString()) as TraceEvent) : undefined
   }
 
   [inspect.custom](): string {
-    return `Trace { dropped: ${this.#dropped}, state: '${this.#closed ? 'closed' : 'open'}' }`
+    return `Trace { dropped: ${this.dropped}, state: '${this.closed ? 'closed' : 'open'}' }`
   }
 }
 
@@ -248,7 +155,7 @@ export class Pubsub {
 
   /** Records what pubsub does, to be iterated over or written to a file, until closed. */
   trace(options: TraceOptions = {}): Trace {
-    const trace = new Trace(this.#queue, this.#node, options, (closed) => this.#traces.delete(closed))
+    const trace = new Trace(this.#queue, this.#node, options, () => this.#traces.delete(trace))
     this.#traces.add(trace)
     return trace
   }
