@@ -50,10 +50,13 @@ test: setup build ## set up, build and run every test; SUITE=name runs one, REPE
 bench: build $(NODE)/dist ## measure against native go-libp2p; prints a table and writes build/bench.json
 	@$(PYTHON) bench/run.py
 
+PYRIGHT := pyright@1.1.414
+
 lint: setup ## check formatting, types and style of every language
 	@test -z "$$(gofmt -l core capi bench | tee /dev/stderr)"
 	go vet ./...
 	cd bindings/python && ../../$(VENV)/bin/ruff check . && ../../$(VENV)/bin/ruff format --check . && ../../$(VENV)/bin/mypy --strict src
+	cd bindings/python && npx --yes $(PYRIGHT) --pythonpath ../../$(VENV)/bin/python src tests/test_types.py
 	cd $(NODE) && npm run --silent lint
 
 install: build ## install the library, header, pkg-config and CMake files: PREFIX=, DESTDIR=

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._blocking import BlockingPump
+from ._sync_flow import Closing, Flow
 from .discovery import Advertisement as _Advertisement
 from .discovery import Discovery as _Discovery
 from .discovery import DiscoveryEvents as _DiscoveryEvents
@@ -14,7 +15,7 @@ from .discovery import PeerSearch as _PeerSearch
 from .peer import Addresses, PeerId
 
 
-class DiscoveryEvents:
+class DiscoveryEvents(Flow[Any]):
     """What discovery does, as an iterator; see :class:`libp2pgo.DiscoveryEvents`."""
 
     def __init__(self, pump: BlockingPump, events: _DiscoveryEvents[Any]) -> None:
@@ -28,26 +29,11 @@ class DiscoveryEvents:
     def next(self, *, timeout: float | None = None) -> Any:
         return self._pump.run(self._events.next(timeout=timeout))
 
-    def __iter__(self) -> DiscoveryEvents:
-        return self
-
-    def __next__(self) -> Any:
-        event = self.next()
-        if event is None:
-            raise StopIteration
-        return event
-
     def close(self) -> None:
         self._events.close()
 
-    def __enter__(self) -> DiscoveryEvents:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Advertisement:
+class Advertisement(Closing):
     """Advertising, or a registration, that goes on until closed; see :class:`libp2pgo.Advertisement`."""
 
     def __init__(self, pump: BlockingPump, advertisement: _Advertisement) -> None:
@@ -69,14 +55,8 @@ class Advertisement:
     def close(self) -> None:
         self._it.close()
 
-    def __enter__(self) -> Advertisement:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class PeerSearch:
+class PeerSearch(Flow[FoundPeer]):
     """The peers of a topic as they are found; see :class:`libp2pgo.PeerSearch`."""
 
     def __init__(self, pump: BlockingPump, search: _PeerSearch) -> None:
@@ -91,15 +71,6 @@ class PeerSearch:
     def next(self, *, timeout: float | None = None) -> FoundPeer | None:
         return self._pump.run(self._it.next(timeout=timeout))
 
-    def __iter__(self) -> PeerSearch:
-        return self
-
-    def __next__(self) -> FoundPeer:
-        found = self.next()
-        if found is None:
-            raise StopIteration
-        return found
-
     def events(self, *types: type[Any]) -> DiscoveryEvents:
         return DiscoveryEvents(self._pump, self._it.events(*types))
 
@@ -109,14 +80,8 @@ class PeerSearch:
     def close(self) -> None:
         self._it.close()
 
-    def __enter__(self) -> PeerSearch:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Meeting:
+class Meeting(Flow[PeerId]):
     """A joined topic; see :class:`libp2pgo.Meeting`. Iterating brings each peer as it is connected."""
 
     def __init__(self, pump: BlockingPump, meeting: _Meeting) -> None:
@@ -135,15 +100,6 @@ class Meeting:
     def next(self, *, timeout: float | None = None) -> PeerId | None:
         return self._pump.run(self._it.next(timeout=timeout))
 
-    def __iter__(self) -> Meeting:
-        return self
-
-    def __next__(self) -> PeerId:
-        peer = self.next()
-        if peer is None:
-            raise StopIteration
-        return peer
-
     def peers(self) -> list[PeerId]:
         return self._it.peers()
 
@@ -155,12 +111,6 @@ class Meeting:
 
     def close(self) -> None:
         self._it.close()
-
-    def __enter__(self) -> Meeting:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Discovery:

@@ -14,11 +14,12 @@ wait. The words are those of the asyncio face, whose documentation holds.
 from __future__ import annotations
 
 import socket as _socket
-from typing import TYPE_CHECKING, Any, Callable, Generic, Iterable, Iterator, Mapping, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping, TypeVar, Union, overload
 
 from ._blocking import BlockingPump
 from ._library import library
 from ._sync_discovery import Discovery
+from ._sync_flow import Closing, Flow
 from .address import resolve_on
 from .connections import Connections as _Connections
 from .dht import DHT as _DHT
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Connections",
+    "DHT",
     "Events",
     "NAT",
     "Node",
@@ -70,12 +72,6 @@ __all__ = [
     "Relay",
     "RequestStream",
     "Reservation",
-    "DHT",
-    "Events",
-    "Node",
-    "Perf",
-    "Pubsub",
-    "RequestStream",
     "Search",
     "Stream",
     "Subscription",
@@ -171,7 +167,7 @@ class Stream:
             self.reset()
 
 
-class RequestStream:
+class RequestStream(Closing):
     """The parts of a streamed answer, as an iterator; see :class:`libp2pgo.RequestStream`."""
 
     def __init__(self, pump: BlockingPump, parts: _RequestStream) -> None:
@@ -190,14 +186,8 @@ class RequestStream:
     def close(self) -> None:
         self._pump.run(self._parts.aclose())
 
-    def __enter__(self) -> RequestStream:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Subscription:
+class Subscription(Flow[Message]):
     """The messages of a topic, as an iterator; see :class:`libp2pgo.Subscription`."""
 
     def __init__(self, pump: BlockingPump, subscription: _Subscription) -> None:
@@ -212,29 +202,14 @@ class Subscription:
     def next(self, *, timeout: float | None = None) -> Message | None:
         return self._pump.run(self._subscription.next(timeout=timeout))
 
-    def __iter__(self) -> Subscription:
-        return self
-
-    def __next__(self) -> Message:
-        message = self.next()
-        if message is None:
-            raise StopIteration
-        return message
-
     def info(self) -> dict[str, Any]:
         return self._subscription.info()
 
     def close(self) -> None:
         self._subscription.close()
 
-    def __enter__(self) -> Subscription:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Topic:
+class Topic(Closing):
     """A joined topic; see :class:`libp2pgo.Topic`."""
 
     def __init__(self, pump: BlockingPump, topic: _Topic) -> None:
@@ -264,14 +239,8 @@ class Topic:
     def close(self) -> None:
         self._topic.close()
 
-    def __enter__(self) -> Topic:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Trace:
+class Trace(Flow[dict[str, Any]]):
     """What pubsub does, as an iterator of dicts; see :class:`libp2pgo.Trace`."""
 
     def __init__(self, pump: BlockingPump, trace: _Trace) -> None:
@@ -285,26 +254,11 @@ class Trace:
     def next(self, *, timeout: float | None = None) -> dict[str, Any] | None:
         return self._pump.run(self._trace.next(timeout=timeout))
 
-    def __iter__(self) -> Trace:
-        return self
-
-    def __next__(self) -> dict[str, Any]:
-        event = self.next()
-        if event is None:
-            raise StopIteration
-        return event
-
     def info(self) -> dict[str, Any]:
         return self._trace.info()
 
     def close(self) -> None:
         self._trace.close()
-
-    def __enter__(self) -> Trace:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Pubsub:
@@ -343,7 +297,7 @@ class Pubsub:
         return Trace(self._pump, self._pubsub.trace(file, events=events, topics=topics, capacity=capacity))
 
 
-class Events:
+class Events(Flow[AnyEvent]):
     """A node's events, as an iterator; see :class:`libp2pgo.Events`."""
 
     def __init__(self, pump: BlockingPump, events: _Events[Any]) -> None:
@@ -358,23 +312,8 @@ class Events:
         event: AnyEvent | None = self._pump.run(self._events.next(timeout=timeout))
         return event
 
-    def __iter__(self) -> Events:
-        return self
-
-    def __next__(self) -> AnyEvent:
-        event = self.next()
-        if event is None:
-            raise StopIteration
-        return event
-
     def close(self) -> None:
         self._events.close()
-
-    def __enter__(self) -> Events:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Perf:
@@ -443,7 +382,7 @@ class Relay:
         return self._here().run(self._relay.reserve(addresses, timeout=timeout))
 
 
-class Search(Generic[T]):
+class Search(Flow[T]):
     """Results of a running query: an iterator; see :class:`libp2pgo.Search`."""
 
     def __init__(self, pump: BlockingPump, search: _Search[T]) -> None:
@@ -453,21 +392,8 @@ class Search(Generic[T]):
     def next(self, *, timeout: float | None = None) -> T | None:
         return self._pump.run(self._search.next(timeout=timeout))
 
-    def __iter__(self) -> Iterator[T]:
-        while True:
-            result = self.next()
-            if result is None:
-                return
-            yield result
-
     def close(self) -> None:
         self._search.close()
-
-    def __enter__(self) -> Search[T]:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class DHT:
