@@ -59,7 +59,9 @@ func (s *rendezvousStore) register(key rendezvousKey, records [2][]byte, ttl tim
 	if old := s.entries[key]; old != nil {
 		s.removeLocked(old)
 	}
-	status, words = s.addLocked(&rendezvousStored{key: key, records: records, expires: s.now().Add(ttl), number: s.last + 1})
+	now := s.now()
+	number := max(s.last+1, uint64(now.UnixNano())) // so it grows over a restart too, when what had the last number is gone
+	status, words = s.addLocked(&rendezvousStored{key: key, records: records, expires: now.Add(ttl), number: number})
 	if status == rendezvousOK {
 		s.disk.put(s.entries[key])
 	}

@@ -256,6 +256,31 @@ func TestRendezvousPointRestarts(t *testing.T) {
 	}
 }
 
+// A cookie brings what came after a restart also when nothing of what came before it is left.
+func TestRendezvousCookieOutlivesWhatItCounted(t *testing.T) {
+	options := []string{"rendezvous.store", t.TempDir() + "/point", "identity.file", t.TempDir() + "/key"}
+	rendezvous := meetingPoint(t, options...)
+	before, after, asker := start(t), start(t), start(t)
+	if _, err := registerAt(t, before, rendezvous, "n", ""); err != nil {
+		t.Fatal(err)
+	}
+	answer := discoverAt(t, asker, rendezvous, "n", core.DiscoverOptions{})
+	if err := before.Unregister(timeout(t), rendezvous.Addresses(), "n"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "all are taken back", func() bool { return rendezvous.RendezvousInfo().Registrations == 0 })
+	rendezvous.Close()
+
+	rendezvous = meetingPoint(t, options...)
+	if _, err := registerAt(t, after, rendezvous, "n", ""); err != nil {
+		t.Fatal(err)
+	}
+	got := peersOf(discoverAt(t, asker, rendezvous, "n", core.DiscoverOptions{Cookie: answer.Cookie}))
+	if !slices.Equal(got, []peer.ID{after.ID()}) {
+		t.Fatalf("%v", got)
+	}
+}
+
 // A node that closes takes back what it told points, and says goodbye.
 func TestClosingTakesRegistrationsBack(t *testing.T) {
 	rendezvous := meetingPoint(t)
