@@ -298,6 +298,46 @@ func TestSubscription_BlockHoldsThePublisherBack(t *testing.T) {
 	}
 }
 
+// A subscription that blocks lets its peers go on when what it had is delivered, however the messages and their delivery meet.
+func TestSubscription_DoesNotHoldWithNothingWaiting(t *testing.T) {
+	topic := join(t, start(t, "pubsub.signing", "none"), "free")
+	got := make(chan struct{}, 1)
+	s := subscribeWith(t, topic, `{"capacity": 1, "overflow": "block"}`, core.Inbox[*core.Message]{Deliver: func(*core.Message) { got <- struct{}{} }})
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for range 4 { // the more ask, the longer what regulates may have to wait
+		all.Go(func() {
+			for ctx.Err() == nil {
+				s.Info()
+			}
+		})
+	}
+	for i := range 500 {
+		publish(t, topic, fmt.Sprint(i), 0)
+		<-got
+		until(t, "the peers are let go on", func() bool { return !s.Info().(core.SubscriptionInfo).Holding })
+	}
+}
+
+// A function that panics over every message does not leave the peers held back.
+func TestSubscription_PanicsDoNotHoldThePeersBack(t *testing.T) {
+	topic := join(t, start(t), "panics")
+	goOn := make(chan struct{})
+	s := subscribeWith(t, topic, `{"capacity": 4, "overflow": "block"}`, core.Inbox[*core.Message]{Deliver: func(*core.Message) {
+		<-goOn
+		panic("on purpose")
+	}})
+	info := func() core.SubscriptionInfo { return s.Info().(core.SubscriptionInfo) }
+	for i := range 6 {
+		publish(t, topic, fmt.Sprint(i), 0)
+	}
+	until(t, "the peers are held back", func() bool { return info().Holding })
+	close(goOn)
+	until(t, "all are delivered and the peers go on", func() bool { return info().Delivered == 6 && !info().Holding })
+}
+
 // What a full subscription loses, by its policy, and where it says so.
 func TestSubscription_Overflow(t *testing.T) {
 	for _, c := range []struct {

@@ -57,10 +57,10 @@ func (t *Topic) Subscribe(o SubscribeOptions, inbox Inbox[*Message]) (*Subscript
 	}
 	deliver := inbox.Deliver
 	inbox.Deliver = func(m *Message) {
+		defer s.regulate() // after a panic, too
 		if deliver != nil {
 			deliver(m)
 		}
-		s.regulate()
 	}
 	t.subscribing.Lock()
 	defer t.subscribing.Unlock()
@@ -94,9 +94,9 @@ func (s *Subscription) regulate() {
 	if !s.block {
 		return
 	}
-	stats := s.box.stats()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	stats := s.box.stats() // under mu: who acts last has seen the last
 	full := stats.Waiting >= s.o.Capacity || stats.WaitingBytes >= s.o.CapacityBytes
 	low := stats.Waiting <= s.o.Capacity/2 && stats.WaitingBytes <= s.o.CapacityBytes/2
 	switch {
