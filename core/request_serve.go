@@ -236,13 +236,18 @@ func (r *Request) fail(a *answer) error {
 	return r.explain(err)
 }
 
-// finish closes the stream after what was enqueued, and lets go of what would end ctx.
+// finish closes the stream after what was enqueued, and lets go of what would end ctx. The asker may take its time with that as with an answer
+// that is not enqueued: until the deadline, which may be past already for the words that tell so.
 func (r *Request) finish() {
 	r.unhook()
 	if r.deadline != nil {
 		r.deadline.Stop()
 	}
-	r.s.Close()
+	end := r.ctx.deadline
+	if least := time.Now().Add(closeFlush); !end.IsZero() && end.Before(least) {
+		end = least
+	}
+	r.s.closeBy(end)
 }
 
 // Close ends the request; without an answer the asker is told so.

@@ -436,10 +436,16 @@ const closeFlush = 10 * time.Second
 // Close ends the stream in both directions. What was enqueued is still sent, in the background, for at most 10 s or as long as the node lives.
 // A Write that is under way is cut, which the peer sees as a reset: an end of file would call what it got the whole.
 func (s *Stream) Close() error {
+	s.closeBy(time.Now().Add(closeFlush))
+	return nil
+}
+
+// closeBy is Close with another bound for what was enqueued; zero: as long as the connection lives.
+func (s *Stream) closeBy(end time.Time) {
 	s.mu.Lock()
 	if s.closed || s.resetErr != nil {
 		s.mu.Unlock()
-		return nil
+		return
 	}
 	s.closed = true
 	close(s.gone)
@@ -457,7 +463,7 @@ func (s *Stream) Close() error {
 		if s.isAgreed() {
 			s.s.CloseRead()
 		}
-		if !s.node.spawn("stream close", func() { s.flush(free) }) {
+		if !s.node.spawn("stream close", func() { s.flush(free, end) }) {
 			s.s.Reset()
 			s.ends()
 			if free {
@@ -465,13 +471,16 @@ func (s *Stream) Close() error {
 			}
 		}
 	}
-	return nil
 }
 
-// flush ends the stream after what was enqueued has been sent. turn: the turn to write is held already.
-func (s *Stream) flush(turn bool) {
-	ctx, cancel := context.WithTimeout(s.node.ctx, closeFlush)
-	defer cancel()
+// flush ends the stream after what was enqueued has been sent, or at end, if that is not zero. turn: the turn to write is held already.
+func (s *Stream) flush(turn bool, end time.Time) {
+	ctx := s.node.ctx
+	if !end.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end)
+		defer cancel()
+	}
 	// Nothing below ends with a context, so its end resets the stream.
 	stop := context.AfterFunc(ctx, func() { s.s.Reset() })
 	defer stop()
