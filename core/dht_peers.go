@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/routing"
 	ma "github.com/multiformats/go-multiaddr"
@@ -181,22 +180,6 @@ func (n *Node) resolve(ctx context.Context, id peer.ID) []ma.Multiaddr {
 	return addresses
 }
 
-// contentRouting returns the DHT for advertising and finding; nil if it is off.
-func (n *Node) contentRouting() routing.ContentRouting {
-	if n.dht == nil {
-		return nil
-	}
-	return dhtRouting{n.dht}
-}
-
-// peerRouting returns the DHT for finding peers by id; nil if it is off.
-func (n *Node) peerRouting() routing.PeerRouting {
-	if n.dht == nil {
-		return nil
-	}
-	return dhtRouting{n.dht}
-}
-
 // dhtPeers returns peers of the DHT's table with their addresses, at most limit (0: all), those closest to this node first; none if the DHT is off.
 func (n *Node) dhtPeers(limit int) []peer.AddrInfo {
 	if n.dht == nil {
@@ -214,54 +197,4 @@ func (n *Node) dhtPeers(limit int) []peer.AddrInfo {
 		}
 	}
 	return infos
-}
-
-// dhtRouting is the DHT under upstream's interfaces.
-type dhtRouting struct{ d *DHT }
-
-var (
-	_ routing.ContentRouting = dhtRouting{}
-	_ routing.PeerRouting    = dhtRouting{}
-)
-
-// Provide implements routing.ContentRouting.
-func (r dhtRouting) Provide(ctx context.Context, key cid.Cid, announce bool) error {
-	if !key.Defined() {
-		return Errorf(ErrInvalid, "provide: the CID is undefined")
-	}
-	if announce {
-		_, err := r.d.provide(ctx, key.Hash())
-		return err
-	}
-	for _, t := range r.d.tables {
-		if err := t.dht.Provide(ctx, key, false); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// FindProvidersAsync implements routing.ContentRouting. The channel ends with the query, with ctx or with the node.
-func (r dhtRouting) FindProvidersAsync(ctx context.Context, key cid.Cid, count int) <-chan peer.AddrInfo {
-	found := make(chan peer.AddrInfo)
-	safeGo("DHT find providers", func() {
-		defer close(found)
-		ctx, cancel := r.d.node.join(ctx)
-		defer cancel()
-		r.d.findProviders(ctx, key.Hash(), count, func(info peer.AddrInfo) bool {
-			select {
-			case found <- info:
-				return true
-			case <-ctx.Done():
-				return false
-			}
-		})
-	})
-	return found
-}
-
-// FindPeer implements routing.PeerRouting.
-func (r dhtRouting) FindPeer(ctx context.Context, id peer.ID) (peer.AddrInfo, error) {
-	addresses, err := r.d.FindPeer(ctx, id)
-	return peer.AddrInfo{ID: id, Addrs: addresses}, err
 }

@@ -47,9 +47,10 @@ type PeerSearch struct {
 	running atomic.Int32
 	once    sync.Once
 
-	mu    sync.Mutex
-	known map[peer.ID]struct{} // guarded by mu
-	err   error                // guarded by mu; of the last source that failed
+	mu     sync.Mutex
+	known  map[peer.ID]struct{} // guarded by mu
+	failed int                  // guarded by mu; failures; without Follow each source has one at most
+	err    error                // guarded by mu; of the last source that failed
 }
 
 // searchKnownMax bounds the peers that a search remembers as found; beyond it all are forgotten and found again.
@@ -95,6 +96,7 @@ func (n *Node) Find(topic string, o FindOptions, inbox Inbox[DiscoveryEvent]) (*
 func (s *PeerSearch) tell(e DiscoveryEvent) {
 	if e.Type == DiscoveryFailed {
 		s.mu.Lock()
+		s.failed++
 		s.err = e.Err
 		s.mu.Unlock()
 	}
@@ -132,9 +134,9 @@ func (s *PeerSearch) ended() {
 		return
 	}
 	s.mu.Lock()
-	err, none := s.err, len(s.known) == 0
+	err, answered := s.err, s.failed < len(s.sources) || len(s.known) > 0
 	s.mu.Unlock()
-	if s.ctx.Err() != nil || !none {
+	if s.ctx.Err() != nil || answered {
 		err = nil
 	}
 	s.cancel()

@@ -27,9 +27,9 @@ type discoverySource interface {
 func (n *Node) sourcesOf(kinds, points []string) ([]discoverySource, error) {
 	wanted := func(kind string) bool { return kinds == nil || slices.Contains(kinds, kind) }
 	var sources []discoverySource
-	if router := n.contentRouting(); router != nil && wanted("dht") {
-		sources = append(sources, &dhtSource{router})
-	} else if router == nil && slices.Contains(kinds, "dht") {
+	if n.dht != nil && wanted("dht") {
+		sources = append(sources, &dhtSource{n.dht})
+	} else if n.dht == nil && slices.Contains(kinds, "dht") {
 		return nil, Errorf(ErrState, "dht: the node has it off")
 	}
 	if wanted("rendezvous") {

@@ -140,6 +140,33 @@ func TestFindNamesTheSourceThatFails(t *testing.T) {
 	mustMatch(t, err, core.ErrClosed)
 }
 
+// A DHT without peers cannot be asked. The search fails for it alone, not when another source has answered.
+func TestFindInALonelyDHT(t *testing.T) {
+	for _, mode := range []string{"client", "server"} {
+		n := start(t, "dht.mode", mode)
+		met := newTidings()
+		s, err := findTopic(t, n, "t", "", met)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustMatch(t, <-met.closed, core.ErrPeers, "dht: ", "no peer in the DHT's table")
+		if e := met.wait(t, core.DiscoveryFailed, ""); e.Source != "dht" || e.NextMs != -1 {
+			t.Fatalf("%+v", e)
+		}
+		if i := s.Info().(core.PeerSearchInfo).Sources[0]; i.Failures != 1 || i.LastError == "" {
+			t.Fatalf("%+v", i)
+		}
+		both := newTidings()
+		if _, err := findTopic(t, n, "t", `{"points":["`+strings.Join(meetingPoint(t).Addresses(), `","`)+`"]}`, both); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-both.closed; err != nil {
+			t.Fatalf("the rendezvous point has answered, and the search ended with %v", err)
+		}
+		both.wait(t, core.DiscoveryFailed, "")
+	}
+}
+
 func TestDiscoveryOptions(t *testing.T) {
 	for _, row := range []struct{ doc, path string }{
 		{`{"sources":[]}`, "sources"}, {`{"sources":["dht","dht"]}`, "sources"}, {`{"sources":["bt"]}`, "sources[0]"}, {`{"points":["x"]}`, "points[0]"},
