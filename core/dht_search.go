@@ -140,21 +140,34 @@ func (d *DHT) findProviders(ctx context.Context, hash multihash.Multihash, count
 		wait.Wait()
 		close(infos)
 	})
-	seen := map[peer.ID]bool{} // with addresses
+	told := map[peer.ID]bool{}
+	bare := map[peer.ID]bool{} // no addresses came yet; those that come later are worth waiting for
+	tell := func(info peer.AddrInfo) (more bool) {
+		told[info.ID] = true
+		return found(info) && (count == 0 || len(told) < count)
+	}
 	for info := range infos {
 		if info.ID == d.node.ID() {
 			info.Addrs = d.node.host.Addrs()
 		} else if len(info.Addrs) == 0 {
 			info.Addrs = d.node.host.Peerstore().Addrs(info.ID)
 		}
-		if _, ok := seen[info.ID]; ok {
-			continue
-		}
-		seen[info.ID] = true
-		if !found(info) || count > 0 && len(seen) == count {
-			cancel()
-			for range infos { // until the queries have ended
+		switch {
+		case told[info.ID]:
+		case len(info.Addrs) == 0:
+			bare[info.ID] = true
+		default:
+			delete(bare, info.ID)
+			if !tell(info) {
+				cancel()
+				for range infos { // until the queries have ended
+				}
+				return nil
 			}
+		}
+	}
+	for id := range bare {
+		if !tell(peer.AddrInfo{ID: id, Addrs: d.node.host.Peerstore().Addrs(id)}) {
 			return nil
 		}
 	}

@@ -134,6 +134,34 @@ func TestDHTFindsFromEveryNode(t *testing.T) {
 	}
 }
 
+// A provider is told of with its addresses, also when the node knows it without any before a peer names them.
+func TestDHTProvidersComeWithAddresses(t *testing.T) {
+	nodes := startDHT(t, 3)
+	hub, asking, provider := nodes[0], nodes[1], nodes[2]
+	connect(t, provider, asking)
+	until(t, "both take note", func() bool {
+		heard, err := table(t, provider).Provide(timeout(t), "/data/of")
+		return err == nil && heard == 2
+	})
+	id := provider.ID()
+	provider.Close()
+	until(t, "the provider is gone", func() bool {
+		return asking.Host().Network().Connectedness(id) != network.Connected && hub.Host().Network().Connectedness(id) != network.Connected
+	})
+	for range 20 {
+		asking.Host().Peerstore().ClearAddrs(id)
+		if found := providers(t, asking, "/data/of"); len(found) != 1 || len(found[id]) == 0 {
+			t.Fatalf("providers are %v", found)
+		}
+	}
+	for _, n := range nodes[:2] { // and without, when nobody has them
+		n.Host().Peerstore().ClearAddrs(id)
+	}
+	if found := providers(t, asking, "/data/of"); len(found) != 1 || len(found[id]) != 0 {
+		t.Fatalf("providers are %v", found)
+	}
+}
+
 // A later value of a signed record takes the place of the earlier one everywhere; nobody else can set it; Unset takes it back.
 func TestDHTSetBelongsToItsOwner(t *testing.T) {
 	nodes := startDHT(t, 4)
