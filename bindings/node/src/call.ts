@@ -20,16 +20,20 @@ export function timeoutOf(timeout: number | undefined): number {
   return integerOf('timeout', timeout, 1, 0x7fff_ffff)
 }
 
+/** Takes the completion of a call whose promise an abort has ended. */
+export type Late = (event: Records) => void
+
 class Call<T> implements Source {
   readonly #queue: Queue
   readonly #owner: Handle
   readonly #finish: (event: Records) => T
   readonly #resolve: (value: T) => void
   readonly #reject: (reason: unknown) => void
+  readonly #leave: (() => Late) | undefined
   readonly #signal: AbortSignal | undefined
   readonly #abort: (() => void) | undefined
   readonly #tag: number
-  #aborted = false
+  #late: Late | undefined
 
   constructor(
     queue: Queue,
@@ -39,6 +43,7 @@ class Call<T> implements Source {
     finish: (event: Records) => T,
     resolve: (value: T) => void,
     reject: (reason: unknown) => void,
+    leave: (() => Late) | undefined,
   ) {
     const timeout = timeoutOf(options?.timeout)
     this.#queue = queue
@@ -46,6 +51,7 @@ class Call<T> implements Source {
     this.#finish = finish
     this.#resolve = resolve
     this.#reject = reject
+    this.#leave = leave
     this.#tag = queue.reserve()
     const status = begin(queue.callOf(this.#tag, timeout))
     if (status !== PENDING) throw lastError(queue.lib, status)
@@ -58,9 +64,9 @@ class Call<T> implements Source {
     }
   }
 
-  // The promise ends at once; the completion that follows still tells of a handle that must be closed.
+  // The promise ends at once; the completion that follows may still bring something.
   #cancel(): void {
-    this.#aborted = true
+    this.#late = this.#leave?.() ?? ((event) => closeObject(this.#queue, event))
     this.#reject(this.#signal?.reason)
     this.#queue.lib.p2p_cancel(this.#owner, this.#tag)
   }
@@ -69,8 +75,8 @@ class Call<T> implements Source {
     if (event.type !== EVENT.DONE) return
     if (this.#abort) this.#signal?.removeEventListener('abort', this.#abort)
     const { status } = event
-    if (this.#aborted) {
-      if (status >= 0 && event.object > 0) this.#queue.lib.p2p_close(event.object)
+    if (this.#late) {
+      this.#late(event)
     } else if (status < 0) {
       this.#reject(errorOf(status, event.text(), event.value))
     } else {
@@ -80,9 +86,14 @@ class Call<T> implements Source {
   }
 }
 
+function closeObject(queue: Queue, event: Records): void {
+  if (event.status >= 0 && event.object > 0) queue.lib.p2p_close(event.object)
+}
+
 /**
  * Starts a call on `owner` and resolves with what `finish` makes of its completion.
  * @param begin makes the call of the library with the p2p_call it is given, and returns its result
+ * @param leave called at an abort, for what takes the completion that still follows; by default what it opened is closed
  */
 export function call<T>(
   queue: Queue,
@@ -90,9 +101,10 @@ export function call<T>(
   options: CallOptions | undefined,
   begin: (call: Buffer) => number,
   finish: (event: Records) => T,
+  leave?: () => Late,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     if (options?.signal?.aborted) reject(options.signal.reason)
-    else new Call(queue, owner, options, begin, finish, resolve, reject)
+    else new Call(queue, owner, options, begin, finish, resolve, reject, leave)
   })
 }

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { inspect } from 'node:util'
-import { type CallOptions, call } from './call.js'
+import { type CallOptions, call, type Late } from './call.js'
 import { EVENT, FLAG, PENDING } from './constants.js'
 import { ClosedError, errorOf, Libp2pError } from './errors.js'
 import { bytesOf, check, type Handle, integerOf, lastError, takeText } from './memory.js'
@@ -62,6 +62,8 @@ export class Stream extends Duplex implements Source {
   #unreturned = 0
   #writing: WriteCallback | undefined
   #frames: Frames | undefined
+  readonly #leaving = new Set<Promise<void>>()
+  readonly #kept: Buffer[] = []
   #socket: Socket | undefined
   #gone = false
   #ended = false
@@ -212,6 +214,12 @@ export class Stream extends Duplex implements Source {
   /** Reads one message, framed with its length; null at the end of the peer's flow. */
   async readMessage(options: MessageOptions = {}): Promise<Buffer | null> {
     this.#claim('readMessage')
+    // What an aborted call takes in its last moment comes before what this one would take.
+    while (this.#leaving.size > 0) await Promise.all(this.#leaving)
+    if (this.#kept.length > 0) {
+      options.signal?.throwIfAborted()
+      return this.#kept.shift() as Buffer
+    }
     if (this.#ended || this.closed) return null
     this.#tellByPromise()
     this.#reading = 'messages'
@@ -225,6 +233,7 @@ export class Stream extends Duplex implements Source {
         bounds,
         (request) => lib.p2p_stream_read_message(this.#handle, max, null, null, request),
         (event) => (event.value > 0 ? event.data() : null),
+        () => this.#keep(),
       )
       if (message === null) this.#endReading()
       return message
@@ -233,6 +242,23 @@ export class Stream extends Duplex implements Source {
       const { code } = error as { code?: string }
       if (code === 'ERR_LIBP2P_RESET' || code === 'ERR_LIBP2P_TOO_BIG') this.destroy(error as Error)
       throw error
+    }
+  }
+
+  // Makes the calls that follow wait for an aborted one, and keeps the message that it still brings.
+  #keep(): Late {
+    let left = () => {}
+    const leaving = new Promise<void>((resolve) => {
+      left = resolve
+    })
+    this.#leaving.add(leaving)
+    return (event) => {
+      if (event.status >= 0) {
+        if (event.value > 0) this.#kept.push(event.data())
+        else this.#endReading()
+      }
+      this.#leaving.delete(leaving)
+      left()
     }
   }
 

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createNode } from 'libp2pgo'
 import { native } from '../dist/ffi.js'
+import { takeText } from '../dist/memory.js'
+import { queue } from '../dist/queue.js'
 
 /** Slow machines scale all limits. */
 export const UNIT = Number(process.env.TEST_TIME_SCALE ?? 1) * 1000
@@ -77,6 +79,13 @@ export async function until(condition, what, ms = 10 * UNIT) {
 /** The next event of an emitter, with a limit. */
 export function next(emitter, name, ms) {
   return within(new Promise((resolve) => emitter.once(name, (...args) => resolve(args[0]))), `'${name}'`, ms)
+}
+
+/** Holds the loop until the library has `n` events for it that it has not seen. */
+export function standStill(n, ms = 10 * UNIT) {
+  const end = performance.now() + ms
+  const waiting = () => JSON.parse(takeText((lib, out) => lib.p2p_info(queue().handle, out))).events
+  while (waiting() < n) if (performance.now() > end) assert.fail(`${waiting()} of ${n} events came within ${ms} ms`)
 }
 
 /** All bytes of a readable. */

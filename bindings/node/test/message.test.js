@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { after, test } from 'node:test'
-import { assertNoHandles, collect, next, openPair, within } from './helpers.js'
+import { assertNoHandles, collect, next, openPair, standStill, within } from './helpers.js'
 
 after(assertNoHandles)
 
@@ -98,6 +98,33 @@ test('an aborted read loses nothing', async (t) => {
   await assert.rejects(theirs.readMessage({ timeout: 20 }), { code: 'ERR_LIBP2P_TIMEOUT' })
   await ours.writeMessage('here')
   assert.equal((await within(theirs.readMessage(), 'the message')).toString(), 'here')
+})
+
+test('an abort that meets the message loses nothing', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  for (let i = 0; i < 20; i++) {
+    const abort = new AbortController()
+    const read = theirs.readMessage({ signal: abort.signal })
+    await new Promise((resolve) => setImmediate(resolve))
+    ours.writeMessage(`message ${i}`)
+    standStill(1)
+    abort.abort(new Error('later'))
+    await assert.rejects(read, { message: 'later' })
+    const got = await within(theirs.readMessage(), 'the message')
+    assert.equal(got.toString(), `message ${i}`)
+  }
+})
+
+test('an abort that meets the end of the flow loses nothing', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  const abort = new AbortController()
+  const read = theirs.readMessage({ signal: abort.signal })
+  ours.end()
+  await new Promise((resolve) => setImmediate(resolve))
+  standStill(1)
+  abort.abort(new Error('later'))
+  await assert.rejects(read, { message: 'later' })
+  assert.equal(await within(theirs.readMessage(), 'the end'), null)
 })
 
 test('bytes and messages on one stream go out in the order of the calls', async (t) => {
