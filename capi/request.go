@@ -119,12 +119,17 @@ func deliverRequest(node *handle, src *source, r *core.Request) {
 		<-begun
 		src.send(C.p2p_event{_type: C.P2P_EVENT_REQUEST_CANCELLED, subject: h.id}, "", nil)
 	})
+	end := func() {
+		unhook()
+		r.Close()
+	}
+	done := src.keep() // the asker may give up after the service was closed
 	if err := h.open(r, func() {
-		unhook()
-		r.Close()
+		end()
+		done()
 	}); err != nil {
-		unhook()
-		r.Close()
+		end()
+		done()
 		return
 	}
 	left := C.int64_t(-1)
@@ -146,9 +151,13 @@ func go_request_respond(id C.p2p_handle, data *C.uint8_t, n C.size_t, more C.int
 		return code
 	}
 	if wait.queue != 0 {
+		var completed func()
+		if more == 0 {
+			completed = func() { core.Go("close a request", h.close) }
+		}
 		rc = enqueue(h, wait, func(drained func(error)) (bool, error) {
 			return r.Enqueue(borrowed(data, n), more != 0, drained)
-		})
+		}, completed)
 	} else {
 		rc = run(h, wait, func(ctx context.Context) (outcome, error) {
 			return outcome{}, r.Respond(ctx, borrowed(data, n), more != 0)

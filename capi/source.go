@@ -47,6 +47,8 @@ type source struct {
 	mu    sync.RWMutex
 	c     *C.struct_source // guarded by mu; nil after free
 	begun bool             // guarded by mu
+	kept  int              // guarded by mu; who still has something to tell
+	over  bool             // guarded by mu; free was called
 	held  []heldEvent      // guarded by mu; what came before begin
 }
 
@@ -137,6 +139,7 @@ func (s *source) stop() {
 	}
 }
 
+// free gives the source back, when all who keep it are done.
 func (s *source) free() {
 	if s == nil {
 		return
@@ -144,7 +147,25 @@ func (s *source) free() {
 	s.stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.c != nil {
+	s.over = true
+	s.freeLocked()
+}
+
+// keep puts off free until done is called.
+func (s *source) keep() (done func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.kept--
+		s.freeLocked()
+	}
+}
+
+func (s *source) freeLocked() {
+	if s.over && s.kept == 0 && s.c != nil {
 		C.source_free(s.c)
 		s.c = nil
 	}

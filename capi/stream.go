@@ -139,7 +139,7 @@ func go_stream_write(id C.p2p_handle, data *C.uint8_t, n C.size_t, framed C.int,
 	if wait.queue != 0 {
 		return C.int64_t(enqueue(h, wait, func(drained func(error)) (bool, error) {
 			return s.Enqueue(borrowed(data, n), framed != 0, drained)
-		}))
+		}, nil))
 	}
 	return C.int64_t(run(h, wait, func(ctx context.Context) (outcome, error) {
 		if framed != 0 {
@@ -154,8 +154,8 @@ func go_stream_write(id C.p2p_handle, data *C.uint8_t, n C.size_t, framed C.int,
 }
 
 // enqueue is a write in queue mode: accepted at once, or accepted and completed when what waits to be sent is below the high-water mark. The
-// call's time and its cancellation end that wait; what was accepted is sent all the same.
-func enqueue(h *handle, wait *C.struct_front_wait, write func(drained func(error)) (now bool, err error)) C.int {
+// call's time and its cancellation end that wait; what was accepted is sent all the same. completed, if not nil, is called after a completion.
+func enqueue(h *handle, wait *C.struct_front_wait, write func(drained func(error)) (now bool, err error), completed func()) C.int {
 	out, code := acquire(wait.queue)
 	if code < 0 {
 		return code
@@ -175,6 +175,9 @@ func enqueue(h *handle, wait *C.struct_front_wait, write func(drained func(error
 			}
 			out.release()
 			h.donePending()
+			if told && completed != nil {
+				completed()
+			}
 		})
 	}
 	now, err := write(func(err error) { end(err, true) })

@@ -165,6 +165,42 @@ TEST_OVER(request__cancel_reaches_the_handler)
     finish(&s);
 }
 
+TEST(request__cancel_reaches_the_handler_of_a_closed_service)
+{
+    struct asking s = begin(TCP);
+    ask(&s, 17, "q");
+    const p2p_handle request = take_request(&s);
+    GOOD(p2p_close(s.service));
+    wait_event(s.queue, P2P_EVENT_CLOSED, s.t);
+    EQUAL(p2p_cancel(s.pair.a, 17), 1);
+    wait_event(s.queue, P2P_EVENT_REQUEST_CANCELLED, s.t);
+    EQUAL(s.t->event.subject, request);
+    GOOD(p2p_close(request));
+    finish(&s);
+}
+
+/* More than may wait to be sent, so that the answer completes only later. */
+TEST(request_respond__closes_the_request_when_a_large_answer_completes)
+{
+    static const uint8_t large[3 << 20];
+    struct asking s = begin(TCP);
+    const p2p_call opening = on(s.answers, 1), answering = on(s.queue, 5);
+    uint8_t *part;
+    size_t len;
+    EQUAL(p2p_request_open(s.pair.a, s.pair.b_id, ECHO, NULL, 0, NULL, NULL, &opening), P2P_PENDING);
+    const p2p_handle request = take_request(&s);
+    DONE_GOOD(s.answers, 1, s.t);
+    const p2p_handle exchange = s.t->event.object;
+    EQUAL(p2p_request_respond(request, large, sizeof large, 0, &answering), P2P_PENDING);
+    EQUAL(GOOD(p2p_request_next(exchange, &part, &len, NULL)), 1);
+    EQUAL(len, sizeof large);
+    p2p_free(part);
+    DONE_GOOD(s.queue, 5, s.t);
+    EVENTUALLY(p2p_live_handles(P2P_KIND_REQUEST) == 0);
+    GOOD(p2p_close(exchange));
+    finish(&s);
+}
+
 TEST_OVER(request_stream__brings_every_part_in_order)
 {
     struct asking s = begin(over);
