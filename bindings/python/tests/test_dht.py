@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 from typing import Any, AsyncIterator
 
@@ -216,3 +217,14 @@ def test_sync() -> None:
         assert b.dht.find_peer(a.id)
         assert a.dht.mode == "server"
         assert b.dht.peers() == [a.id]
+
+
+async def test_the_validator_outlives_a_collection_of_garbage() -> None:
+    async with network(2, validators=["ask=ask"], validate_timeout_ms=5000) as (a, b):
+        b.dht.validator(lambda key, data: data == b"good")
+        a.dht.validator(lambda key, data: True)
+        await asyncio.sleep(0.05)  # both wait
+        gc.collect()
+        with pytest.raises(libp2pgo.NotEnoughPeers):
+            await a.dht.put("/ask/x", b"bad")
+        assert await a.dht.put("/ask/x", b"good") == 1

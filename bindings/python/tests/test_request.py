@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import threading
+import time
 from typing import AsyncIterator
 
 import pytest
 
 import libp2pgo
-from helpers import node, pair, until
+from helpers import node, pair, sync_node, until
 from libp2pgo import Request, RequestError
 
 SUM, COUNT = "/test/sum/1", "/test/count/1"
@@ -248,3 +251,43 @@ async def test_closing_the_node_ends_handlers() -> None:
         assert ended == [True]
         with pytest.raises(libp2pgo.Error):
             await task
+
+
+async def test_a_handler_of_a_closed_service_is_still_cancelled() -> None:
+    async with pair() as (a, b):
+        begun, ended = asyncio.Event(), asyncio.Event()
+
+        @b.on_request(SUM)
+        async def held(request: Request) -> bytes:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+            return b""
+
+        asking = asyncio.ensure_future(a.request(b.id, SUM))
+        await begun.wait()
+        b.unhandle(SUM)
+        asking.cancel()
+        await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_requests_cancelled_before_their_handlers_first_step_leave_nothing() -> None:
+    async with pair() as (c, b):
+        service = b.on_request(SUM, lambda request: request.data)
+
+        def ask() -> None:
+            with sync_node() as a:
+                a.connect(b.addresses)
+                for _ in range(5):
+                    with contextlib.suppress(libp2pgo.Timeout):
+                        a.request(b.id, SUM, timeout=0.05)
+
+        asker = threading.Thread(target=ask)
+        asker.start()
+        while asker.is_alive():
+            time.sleep(0.3)  # the loop is busy: requests and their ends come in one batch
+            await asyncio.sleep(0)
+        assert await c.request(b.id, SUM, b"the last one") == b"the last one"
+        await until(lambda: not service.at_work, "nothing to be at work")

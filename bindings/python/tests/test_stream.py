@@ -498,3 +498,27 @@ async def test_many_streams_at_once() -> None:
                 assert await stream.read() == text
 
         await asyncio.gather(*(one(n) for n in range(200)))
+
+
+@pytest.mark.parametrize("serving", [False, True])
+async def test_closing_a_node_ends_reads_while_another_shares_the_loop(serving: bool) -> None:
+    async with pair() as (a, b):
+        came: asyncio.Future[libp2pgo.Stream] = asyncio.get_running_loop().create_future()
+
+        @b.handle("/held/1")
+        async def held(stream: libp2pgo.Stream) -> None:
+            came.set_result(stream)
+            await asyncio.Event().wait()
+
+        opened = await a.open_stream(b.id, "/held/1")
+        await opened.write(b"x")
+        far = await came
+        assert await far.read(1) == b"x"
+        near = far if serving else opened
+        reading = [asyncio.ensure_future(near.read())]
+        await asyncio.sleep(0)
+        await (b if serving else a).close()
+        with pytest.raises(libp2pgo.ClosedError):
+            await asyncio.wait_for(reading[0], 5)
+        with pytest.raises(libp2pgo.ClosedError):
+            await near.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Iterator
@@ -232,3 +233,31 @@ with sync.Node(listen=[]) as node:
         process = child(code, a.addresses[0])
         status, out, err = await asyncio.get_running_loop().run_in_executor(None, finish, process)
         assert (status, out) == (0, "HELLO\n"), err
+
+
+def test_an_iterator_that_is_left_lying_blocks_nobody() -> None:
+    with sync_node() as n:
+        left, other = n.events(), n.events()
+        with contextlib.suppress(libp2pgo.Timeout):
+            left.next(timeout=0)
+        with sync_node() as m:
+            m.connect(n.addresses)  # an event that nobody takes off the first
+            while not isinstance(other.next(timeout=5), libp2pgo.PeerConnected):
+                pass
+        for _ in range(70_000):  # each look rings at the first one, whose events wait
+            with contextlib.suppress(libp2pgo.Timeout):
+                other.next(timeout=0)
+
+
+def test_closing_ends_the_waits_of_several_threads() -> None:
+    with sync_node() as n:
+        for _ in range(20):
+            subscription = n.subscribe("x")
+            threads = [threading.Thread(target=subscription.next) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.005)  # most of them wait then, which they need not
+            subscription.close()
+            for thread in threads:
+                thread.join(5)
+                assert not thread.is_alive()

@@ -7,6 +7,7 @@ loop; ``_blocking.BlockingPump`` lets the same coroutines run to their end on a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import logging
 import os
@@ -130,6 +131,8 @@ class Pump:
         self.closed = False
         self.outgoing: dict[int, list[tuple[Future, bytes]]] = {}
         """Messages that are published in this turn of the loop, by topic."""
+        self.awaited: set[Any] = set()
+        """What tasks wait for, and handlers at work. asyncio holds tasks weakly, and so do the descriptors they wait for."""
         self._users: set[int] = set()
         self._backlog: Batch | None = None
 
@@ -335,6 +338,8 @@ class LoopPump(Pump):
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> Work:
         task = self.loop.create_task(work)
         task.set_name(name)
+        self.awaited.add(task)
+        task.add_done_callback(self.awaited.discard)
         return task
 
     def soon(self, function: Callable[..., Any], *args: Any) -> None:
@@ -392,6 +397,9 @@ class Bell:
         self._ready = ready
         self._rung = False
         self._pipe: tuple[int, ...] = os.pipe() if pump.blocking else ()  # what a thread of the sync face polls beside the descriptor
+        for end in self._pipe:
+            os.set_blocking(end, False)
+        self._ended = False
         self._watched: list[Callable[[], None]] = []  # what ends the watch, if there is one
         self._close = finalizer(self, _end_bell, pump, self._watched, (self._fd, *self._pipe))
         self._waiting: set[Future] = set()
@@ -406,12 +414,15 @@ class Bell:
             self._watched.append(watch(self._pump.loop, self._fd, weakref.WeakMethod(self._readable)))
         future = self._pump.future()
         self._waiting.add(future)
+        self._pump.awaited.add(self)
         try:
             if not self._rung:
                 await self._pump.wait(future, timeout)
         finally:
             self._rung = False
             self._waiting.discard(future)
+            if not self._waiting:
+                self._pump.awaited.discard(self)
 
     def _block(self, timeout: float | None) -> None:
         poller = select.poll()
@@ -421,7 +432,10 @@ class Bell:
         if not ready:
             raise Timeout("time is up")
         if any(fd == self._pipe[0] for fd, _ in ready):
-            os.read(self._pipe[0], 4096)
+            with contextlib.suppress(BlockingIOError):  # another thread was faster
+                os.read(self._pipe[0], 4096)
+            if self._ended:
+                self.ring()  # for the other threads
 
     def _readable(self) -> None:
         if self._waiting:
@@ -434,12 +448,14 @@ class Bell:
         """End all waits, also one that is about to begin. From any thread."""
         self._rung = True
         if self._pipe and self._close.alive:
-            os.write(self._pipe[1], b"x")
+            with contextlib.suppress(BlockingIOError):  # it is full of rings that nobody has heard yet
+                os.write(self._pipe[1], b"x")
         for future in tuple(self._waiting):
             self._pump.wake(future)
 
     def close(self) -> None:
         """End all waits and give the descriptor back."""
+        self._ended = True
         self.ring()
         if not self._pipe:
             self._close()  # with a pipe, a thread may just be polling: the descriptors go with the last reference

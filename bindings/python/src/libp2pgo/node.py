@@ -58,7 +58,7 @@ from .pubsub import BLOCK, Subscription, Topic, Validator
 from .pubsub_control import Pubsub
 from .relay import Relay
 from .request import RequestServer, RequestStream, ask, open_exchange
-from .stream import OpeningStream, Stream, serve_stream
+from .stream import OpeningStream, Stream, StreamState, serve_stream
 
 if TYPE_CHECKING:
     import socket
@@ -82,17 +82,25 @@ Protocols = Union[str, Iterable[str]]
 class Service:
     """A protocol that this node serves, until :meth:`close`."""
 
-    def __init__(self, pump: Pump, handle: int, tag: int, at_work: dict[int, Work], protocols: tuple[str, ...]) -> None:
+    def __init__(
+        self, pump: Pump, handle: int, tag: int, at_work: dict[int, Work], protocols: tuple[str, ...], requests: RequestServer | None
+    ) -> None:
         self.protocols = protocols
         self.at_work = at_work
+        self.closed = False
         self._pump = pump
         self._handle = handle
         self._tag = tag
+        self._requests = requests
 
     def close(self) -> None:
         """Stop serving; what is at work goes on."""
+        self.closed = True
         self._pump.lib.p2p_close(self._handle)
-        self._pump.targets.pop(self._tag, None)
+        if self._requests is None:
+            self._pump.targets.pop(self._tag, None)
+        else:  # a request at work may still be cancelled
+            self._requests.close(partial(self._pump.targets.pop, self._tag, None))
 
     def info(self) -> dict[str, Any]:
         """What the library knows of it."""
@@ -411,7 +419,7 @@ class Node:
         _, handle, _, protocol, _ = await pump.call(
             core.lib.p2p_stream_open, core.open(), encode(peer), address_lines(protocols), options, None, timeout=timeout
         )
-        return Stream(pump, handle, PeerId(peer), protocol.decode())
+        return self._core.stream(pump, handle, PeerId(peer), protocol.decode())
 
     async def open_socket(self, peer: str, protocols: Protocols, *, timeout: float | None = 30.0) -> socket.socket:
         """Open a stream as a real, non-blocking socket, for libraries that want one. A reset by the peer shows as an end of file."""
@@ -601,6 +609,7 @@ class Core:
         self._services: list[Service] = []
         self._topics: dict[str, Topic] = {}
         self._flows: weakref.WeakSet[Flow[Any]] = weakref.WeakSet()
+        self._streams: weakref.WeakSet[StreamState] = weakref.WeakSet()
         self._end: Finalizer | None = None
 
     @property
@@ -676,6 +685,8 @@ class Core:
                 topic.finish()
             for flow in tuple(self._flows):
                 flow.finish()
+            for stream in tuple(self._streams):
+                stream.pump.soon(stream.close)
             assert self._hub is not None
             self._hub.close()
             for used in list(self._pumps):
@@ -709,7 +720,7 @@ class Core:
             if type_ != _abi.EVENT_STREAM:
                 return
             peer, _, protocol = text.decode("utf-8", "replace").partition("\n")
-            stream = Stream(pump, object_, PeerId(peer), protocol, flags)
+            stream = self.stream(pump, object_, PeerId(peer), protocol, flags)
 
             async def work() -> None:
                 try:
@@ -728,11 +739,31 @@ class Core:
         pump = self.here()
         server = RequestServer(pump, protocol, handler)
         return self._serve(
-            pump, server.arrived, server.at_work, (protocol,), self.lib.p2p_request_serve, encode(protocol), _options(options)
+            pump,
+            server.arrived,
+            server.at_work,
+            (protocol,),
+            self.lib.p2p_request_serve,
+            encode(protocol),
+            _options(options),
+            requests=server,
         )
 
+    def stream(self, pump: Pump, handle: int, peer: PeerId, protocol: str, flags: int = 0) -> Stream:
+        """Make a stream that ends with the node."""
+        stream = Stream(pump, handle, peer, protocol, flags)
+        self._streams.add(stream._state)
+        return stream
+
     def _serve(
-        self, pump: Pump, target: Target, at_work: dict[int, Work], names: tuple[str, ...], function: Callable[..., int], *args: bytes
+        self,
+        pump: Pump,
+        target: Target,
+        at_work: dict[int, Work],
+        names: tuple[str, ...],
+        function: Callable[..., int],
+        *args: bytes,
+        requests: RequestServer | None = None,
     ) -> Service:
         tag = next_tag()
         pump.targets[tag] = target
@@ -742,15 +773,15 @@ class Core:
             del pump.targets[tag]
             raise
         pump.serve()
-        service = Service(pump, handle, tag, at_work, names)
+        service = Service(pump, handle, tag, at_work, names, requests)
+        self._services = [s for s in self._services if s.at_work or not s.closed]
         self._services.append(service)
         return service
 
     def unhandle(self, protocol: str) -> None:
         for service in self._services:
-            if protocol in service.protocols:
+            if protocol in service.protocols and not service.closed:
                 service.close()
-                self._services.remove(service)
                 return
         raise NotFound(f"{protocol} is not served")
 

@@ -63,20 +63,35 @@ class RequestServer:
         self._protocol = protocol
         self._handler = handler
         self.at_work: dict[int, Work] = {}
+        self._idle: Callable[[], Any] | None = None
+
+    def close(self, idle: Callable[[], Any]) -> None:
+        """Take no more requests. ``idle`` is called when those at work are done."""
+        self._idle = idle
+        self._done(0)
+
+    def _done(self, request: int) -> None:
+        self.at_work.pop(request, None)
+        if self._idle is not None and not self.at_work:
+            self._idle()
 
     def arrived(self, type_: int, status: int, subject: int, object_: int, value: int, flags: int, text: bytes, data: bytes) -> None:
-        if type_ == _abi.EVENT_REQUEST:
+        if type_ == _abi.EVENT_REQUEST and self._idle is not None:
+            self._pump.lib.p2p_close(object_)  # it came when the service closed
+        elif type_ == _abi.EVENT_REQUEST:
             peer, _, protocol = text.decode("utf-8", "replace").partition("\n")
             request = Request(object_, PeerId(peer), protocol, data, value)
             work = self._pump.spawn(self._answer(request), f"{protocol} for {peer}")
             self.at_work[object_] = work
             if work.done():  # on a thread of the sync face it may be faster than this line
-                self.at_work.pop(object_, None)
+                self._done(object_)
         elif type_ == _abi.EVENT_REQUEST_CANCELLED:
             task = self.at_work.get(subject)
             if task is not None:
                 task.cancel()
             self._pump.lib.p2p_close(subject)
+            if isinstance(task, asyncio.Task):
+                self._done(subject)  # which a task that had no turn yet does not do itself
 
     async def _answer(self, request: Request) -> None:
         lib = self._pump.lib
@@ -101,8 +116,8 @@ class RequestServer:
             logger.exception("the handler of %s failed", self._protocol)
             lib.p2p_request_fail(request.handle, FAILED, encode(type(error).__name__))
         finally:
-            self.at_work.pop(request.handle, None)
             lib.p2p_close(request.handle)
+            self._done(request.handle)
 
     async def _respond(self, request: Request, data: Any, more: int) -> None:
         address, size = pointer(data)
