@@ -140,7 +140,7 @@ type peerTable struct {
 type connChange struct {
 	conn  network.Conn
 	open  bool
-	alone bool // when it was opened, there was no other to the peer
+	alone bool // when its opening was queued, there was no other to the peer
 }
 
 type peerState struct {
@@ -151,9 +151,7 @@ type peerState struct {
 func newPeerTable(n *Node) *peerTable {
 	t := &peerTable{node: n, wake: make(chan struct{}, 1), peers: map[peer.ID]*peerState{}}
 	notify := &network.NotifyBundle{
-		ConnectedF: func(net network.Network, c network.Conn) {
-			t.push(connChange{c, true, len(net.ConnsToPeer(c.RemotePeer())) == 1})
-		},
+		ConnectedF:    func(_ network.Network, c network.Conn) { t.push(connChange{conn: c, open: true}) },
 		DisconnectedF: func(_ network.Network, c network.Conn) { t.push(connChange{conn: c}) },
 	}
 	n.host.Network().Notify(notify)
@@ -173,6 +171,10 @@ func newPeerTable(n *Node) *peerTable {
 func (t *peerTable) push(change connChange) {
 	t.mu.Lock()
 	if t.node.ctx.Err() == nil {
+		if change.open { // under mu: connections are opened side by side, and one that looked before another must be queued before it
+			conns := t.node.host.Network().ConnsToPeer(change.conn.RemotePeer())
+			change.alone = len(conns) == 1 && conns[0] == change.conn
+		}
 		t.queue = append(t.queue, change)
 	}
 	t.mu.Unlock()
