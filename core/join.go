@@ -226,10 +226,15 @@ func (m *Meeting) dialOne(p *meetingPeer) {
 	if m.ctx.Err() != nil {
 		return
 	}
+	if err != nil && m.n.isConnected(p.id) { // it has dialled meanwhile
+		err = nil
+	}
 	m.mu.Lock()
 	p.dialing = false
 	m.dialing--
-	if err != nil {
+	switch {
+	case p.member: // by whichever dial
+	case err != nil:
 		p.failures++
 		pause := m.pauseLocked(p)
 		nextMs := pause.Milliseconds()
@@ -238,7 +243,7 @@ func (m *Meeting) dialOne(p *meetingPeer) {
 			nextMs = -1
 		}
 		m.tell(DiscoveryEvent{Type: DiscoveryUnreachable, Peer: p.id, Source: p.source, Err: err, NextMs: nextMs})
-	} else if !p.member { // should it turn out not to be of the topic
+	default: // should it turn out not to be of the topic
 		p.failures++
 		m.pauseLocked(p)
 	}

@@ -1,6 +1,8 @@
 package core_test
 
 import (
+	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -130,6 +132,47 @@ func TestMeetAgainAfterALoss(t *testing.T) {
 			t.Fatalf("%+v", e)
 		}
 	}
+}
+
+// A peer that has connected while it was dialled in vain is a member like any other.
+func TestMeetOneThatDialledMeanwhile(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	dialled := make(chan struct{}, 16)
+	go func() {
+		for {
+			c, err := silent.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close() // at the end: it is not answered
+			dialled <- struct{}{}
+		}
+	}()
+	rendezvous := meetingPoint(t)
+	a := start(t, "rendezvous.points", onLines(rendezvous.Addresses()))
+	b := start(t, "addresses.announce", fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", silent.Addr().(*net.TCPAddr).Port))
+	toldA, toldB := newTidings(), newTidings()
+	meetAt(t, b, "t", `{"connect":false}`, toldB)
+	if _, err := registerAt(t, b, rendezvous, "t", ""); err != nil {
+		t.Fatal(err)
+	}
+	m := meetAt(t, a, "t", `{"connect_timeout_ms":2000,"retry_limit":1}`, toldA)
+	<-dialled
+	connect(t, b, a)
+	if e := toldA.wait(t, core.DiscoveryConnected, b.ID()); !e.Inbound {
+		t.Fatalf("%+v", e)
+	}
+	until(t, "the dial ends", func() bool { return m.Info().(core.MeetingInfo).Dialing == 0 })
+	if got := m.Peers(); !slices.Equal(got, []peer.ID{b.ID()}) {
+		t.Fatalf("the meeting has %v", got)
+	}
+	toldA.none(t, core.DiscoveryUnreachable)
+	b.Disconnect(a.ID())
+	toldA.wait(t, core.DiscoveryLeft, b.ID())
 }
 
 // A peer that only advertises, of another implementation, is met too.
