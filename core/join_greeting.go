@@ -67,7 +67,8 @@ func (m *Meeting) isFor(greeting []byte, from, to peer.ID) bool {
 // meetings are the meetings of a node, and the greeting that they share. Once there was one the greeting is served to the end: a peer that has left
 // a topic has to say so, or it would pass for one that does not greet.
 type meetings struct {
-	node *Node
+	node    *Node
+	streams places
 
 	mu      sync.Mutex
 	all     []*Meeting // guarded by mu
@@ -120,6 +121,7 @@ func (l *meetings) startLocked() error {
 	if err != nil {
 		return Errorf(ErrInternal, "subscribe to identified peers: %w", err)
 	}
+	l.streams.most = greetingStreams
 	service := &Service{node: n, protocols: []string{meetProtocol}}
 	if err := service.start(l.serve); err != nil {
 		sub.Close()
@@ -294,19 +296,20 @@ func (l *meetings) farewell(m *Meeting, peers []peer.ID) {
 }
 
 // serve answers one greeting.
-func (l *meetings) serve(s network.Stream, open int64, ended func()) {
+func (l *meetings) serve(s network.Stream, _ int64, ended func()) {
 	defer ended()
-	if open > greetingStreams {
+	from, self := s.Conn().RemotePeer(), l.node.ID()
+	if !l.streams.take(from) {
 		s.ResetWithError(network.StreamResourceLimitExceeded)
 		return
 	}
+	defer l.streams.leave(from)
 	s.SetDeadline(time.Now().Add(greetingLimit))
 	var b [greetingSize]byte
 	if _, err := io.ReadFull(s, b[:]); err != nil {
 		s.Reset()
 		return
 	}
-	from, self := s.Conn().RemotePeer(), l.node.ID()
 	for _, m := range l.list() {
 		if !m.isFor(b[:], from, self) {
 			continue

@@ -241,3 +241,22 @@ func TestGreetingSurvivesGarbage(t *testing.T) {
 		t.Fatal("a member by garbage")
 	}
 }
+
+// A peer that opens all streams it can and says nothing keeps no other from greeting.
+func TestGreetingIsNotTakenByOnePeer(t *testing.T) {
+	a, greedy, other := start(t), start(t), start(t)
+	meetAt(t, a, "t", "", newTidings())
+	connect(t, greedy, a)
+	connect(t, other, a)
+	crowd(t, greedy, a, "/libp2pgo/meet/1.0.0", "\x01", 1025)
+	s, err := other.OpenStream(timeout(t), a.ID(), []string{"/libp2pgo/meet/1.0.0"}, core.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.Write([]byte(strings.Repeat("\x01", 41)))
+	answer := make([]byte, 1)
+	if _, err := s.Read(answer); err != nil || answer[0] != 0 {
+		t.Fatalf("%v, %v", answer, err)
+	}
+}

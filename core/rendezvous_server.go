@@ -52,16 +52,19 @@ func (n *Node) startRendezvous() error {
 		}
 	}
 	r.service = &Service{node: n, protocols: []string{rendezvousProtocol}}
-	err := r.service.start(func(s network.Stream, open int64, ended func()) {
+	streams := places{most: c.MaxStreams}
+	err := r.service.start(func(s network.Stream, _ int64, ended func()) {
 		defer ended()
-		if open > int64(c.MaxStreams) {
+		from := s.Conn().RemotePeer()
+		if !streams.take(from) {
 			r.service.refused.Add(1)
 			s.ResetWithError(network.StreamResourceLimitExceeded)
 			return
 		}
+		defer streams.leave(from)
 		r.service.accepted.Add(1)
 		if err := r.serve(s); err != nil {
-			logger.Debug("rendezvous", "peer", s.Conn().RemotePeer(), "err", err)
+			logger.Debug("rendezvous", "peer", from, "err", err)
 			s.Reset()
 			return
 		}

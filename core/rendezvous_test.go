@@ -212,6 +212,49 @@ func TestRendezvousPointSurvivesGarbage(t *testing.T) {
 	}
 }
 
+// crowd opens streams to a peer, with words on each, and holds them, until one is refused; at most that many.
+func crowd(t testing.TB, from, to *core.Node, protocol, words string, most int) {
+	t.Helper()
+	refused := make(chan error, most)
+	for range most {
+		s, err := from.OpenStream(timeout(t), to.ID(), []string{protocol}, core.OpenOptions{})
+		if err == nil {
+			t.Cleanup(func() { s.Close() })
+			_, err = s.Write([]byte(words))
+		}
+		if err != nil {
+			refused <- err
+			break
+		}
+		go func() {
+			b := make([]byte, 4096)
+			for err == nil {
+				_, err = s.ReadContext(context.Background(), b)
+			}
+			refused <- err
+		}()
+	}
+	select {
+	case err := <-refused:
+		var reset *core.ResetError
+		if !errors.As(err, &reset) || reset.Code != 0x1002 {
+			t.Fatalf("refused with %v", err)
+		}
+	case <-timeout(t).Done():
+		t.Fatal("none is refused")
+	}
+}
+
+// A peer that takes all streams it can get leaves some to others.
+func TestRendezvousPointIsNotTakenByOnePeer(t *testing.T) {
+	rendezvous, greedy, other := meetingPoint(t, "rendezvous.max_streams", "8"), start(t), start(t)
+	connect(t, greedy, rendezvous)
+	crowd(t, greedy, rendezvous, "/rendezvous/1.0.0", "\x07\x08\x03*\x03\n\x01n", 9) // discover "n"
+	if _, err := registerAt(t, other, rendezvous, "n", ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A point with a store keeps registrations, and cookies, over a restart; what has expired meanwhile is gone.
 func TestRendezvousPointRestarts(t *testing.T) {
 	store := t.TempDir() + "/point"

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
@@ -118,6 +119,40 @@ func (s *Service) Close() error {
 	}
 	s.node.served.remove(s.protocols)
 	return nil
+}
+
+// places are what a service of the node itself has for streams at a time. A peer may take no more of them than it leaves free, so that none can take
+// them all, and one that has none gets one while there are any.
+type places struct {
+	most int
+
+	mu    sync.Mutex
+	taken int             // guarded by mu
+	by    map[peer.ID]int // guarded by mu
+}
+
+// take reports whether the peer gets a place, which leave gives back.
+func (p *places) take(id peer.ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.by[id] >= p.most-p.taken {
+		return false
+	}
+	if p.by == nil {
+		p.by = map[peer.ID]int{}
+	}
+	p.by[id]++
+	p.taken++
+	return true
+}
+
+func (p *places) leave(id peer.ID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken--
+	if p.by[id]--; p.by[id] == 0 {
+		delete(p.by, id)
+	}
 }
 
 // enter counts the calling goroutine, which is not ours, among those that Close waits for, until it calls n.wg.Done. It reports false if the
