@@ -58,7 +58,7 @@ from .pubsub import BLOCK, Subscription, Topic, Validator
 from .pubsub_control import Pubsub
 from .relay import Relay
 from .request import RequestServer, RequestStream, ask, open_exchange
-from .stream import OpeningStream, Stream, StreamState, serve_stream
+from .stream import OpeningStream, Stream, _State, serve_stream
 
 if TYPE_CHECKING:
     import socket
@@ -609,7 +609,7 @@ class Core:
         self._services: list[Service] = []
         self._topics: dict[str, Topic] = {}
         self._flows: weakref.WeakSet[Flow[Any]] = weakref.WeakSet()
-        self._streams: weakref.WeakSet[StreamState] = weakref.WeakSet()
+        self._streams: weakref.WeakSet[_State] = weakref.WeakSet()
         self._end: Finalizer | None = None
 
     @property

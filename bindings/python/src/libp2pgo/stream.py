@@ -30,7 +30,7 @@ MAX_LINE = 64 * 1024
 _ITEM = 256 * 1024
 
 
-class StreamState:
+class _State:
     """What the pump holds of a stream. It does not hold the Stream itself, so that a forgotten one is noticed."""
 
     def __init__(self, pump: Pump, handle: int) -> None:
@@ -94,7 +94,7 @@ class StreamState:
             self.pump.wake(future)
 
 
-def _forgotten(state: StreamState, words: str) -> None:
+def _forgotten(state: _State, words: str) -> None:
     if not (state.closed or state.pump.closed):
         warnings.warn(f"unclosed {words}", ResourceWarning, stacklevel=2)
         state.pump.soon(state.close)
@@ -117,7 +117,7 @@ class Stream:
         self._pump = pump
         self._lib: Library = pump.lib
         self._handle = handle
-        self._state = StreamState(pump, handle)
+        self._state = _State(pump, handle)
         self._inflow = self._state.inflow
         self._watched = False
         self._end = finalizer(self, _forgotten, self._state, f"<Stream {protocol} with {peer}>")
