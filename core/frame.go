@@ -100,10 +100,10 @@ func (s *Stream) WriteMessage(ctx context.Context, p []byte) error {
 
 // writeFrame writes one frame of a head and a payload, without copying a large payload.
 func (s *Stream) writeFrame(ctx context.Context, head, payload []byte) error {
-	if err := s.beginWrite(ctx); err != nil {
+	if err := s.beginWrite(ctx, true); err != nil {
 		return err
 	}
-	defer s.out.finish()
+	defer s.endWrite()
 	// One write for a small message: one packet instead of two.
 	small := len(payload) <= coalesceMax
 	room := binary.MaxVarintLen64 + len(head)

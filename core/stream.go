@@ -48,6 +48,7 @@ type Stream struct {
 	writeCut      bool          // guarded by mu; the context of the present write has ended
 	readClosed    bool          // guarded by mu
 	writeClosed   bool          // guarded by mu
+	writing       bool          // guarded by mu; the turn to write is held for data of the user
 	closed        bool          // guarded by mu; Close was called
 	resetErr      error         // guarded by mu; why this side gave the stream up
 	peerReset     *ResetError   // guarded by mu; how the peer, or the end of the connection, ended it
@@ -107,10 +108,10 @@ func (s *Stream) greet() {
 		return
 	}
 	defer s.node.wg.Done()
-	if s.beginWrite(s.node.ctx) != nil {
+	if s.beginWrite(s.node.ctx, false) != nil {
 		return
 	}
-	defer s.out.finish()
+	defer s.endWrite()
 	if !s.wrote {
 		s.send(s.node.ctx, nil)
 	}
@@ -220,10 +221,10 @@ func timedOut(err error) bool {
 
 // WriteContext writes all of p, after what was enqueued before, or returns how much was sent and why no more. It does not keep p.
 func (s *Stream) WriteContext(ctx context.Context, p []byte) (n int, err error) {
-	if err := s.beginWrite(ctx); err != nil {
+	if err := s.beginWrite(ctx, true); err != nil {
 		return 0, err
 	}
-	defer s.out.finish()
+	defer s.endWrite()
 	return s.send(ctx, p)
 }
 
@@ -231,6 +232,10 @@ func (s *Stream) WriteContext(ctx context.Context, p []byte) (n int, err error) 
 func (s *Stream) writable() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.writableLocked()
+}
+
+func (s *Stream) writableLocked() error {
 	switch {
 	case s.resetErr != nil:
 		return s.resetErr
@@ -242,19 +247,29 @@ func (s *Stream) writable() error {
 	return nil
 }
 
-// beginWrite waits for the turn to write; the caller gives it back with s.out.finish.
-func (s *Stream) beginWrite(ctx context.Context) error {
+// beginWrite waits for the turn to write; the caller gives it back with endWrite. data: it is for data of the user, which Close cuts.
+func (s *Stream) beginWrite(ctx context.Context, data bool) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
 	if err := s.out.begin(ctx, s.gone); err != nil {
 		return err
 	}
-	if err := s.writable(); err != nil {
+	s.mu.Lock()
+	err := s.writableLocked()
+	s.writing = data && err == nil
+	s.mu.Unlock()
+	if err != nil {
 		s.out.finish()
-		return err
 	}
-	return nil
+	return err
+}
+
+func (s *Stream) endWrite() {
+	s.mu.Lock()
+	s.writing = false
+	s.mu.Unlock()
+	s.out.finish()
 }
 
 // send writes p with the turn to write held.
@@ -366,13 +381,13 @@ func (s *Stream) writeError(err error) error {
 
 // CloseWrite tells the peer that nothing more follows, after what was enqueued has been sent. Reading goes on.
 func (s *Stream) CloseWrite(ctx context.Context) error {
-	if err := s.beginWrite(ctx); err != nil {
+	if err := s.beginWrite(ctx, false); err != nil {
 		if Kind(err) == ErrState {
 			return nil // closed for writing already
 		}
 		return err
 	}
-	defer s.out.finish()
+	defer s.endWrite()
 	s.mu.Lock()
 	s.writeClosed = true
 	s.mu.Unlock()
@@ -451,8 +466,11 @@ func (s *Stream) closeBy(end time.Time) {
 	close(s.gone)
 	s.mu.Unlock()
 	free, sending := s.out.stop()
+	s.mu.Lock()
+	writing := s.writing // since before the close: nobody begins any more
+	s.mu.Unlock()
 	switch {
-	case !free && !sending:
+	case writing && !sending:
 		s.s.Reset()
 		s.ends()
 	case free && s.isAgreed():

@@ -150,12 +150,11 @@ func (b *writeBuffer) send() {
 	case b.turn <- struct{}{}:
 	case <-b.stream.node.ctx.Done():
 		b.fail(Errorf(ErrClosed, "the node is closed"))
-		b.next()
+		b.next(false)
 		return
 	}
-	defer b.finish()
 	for {
-		p, more := b.next()
+		p, more := b.next(true)
 		if !more {
 			return
 		}
@@ -173,13 +172,17 @@ func (b *writeBuffer) send() {
 	}
 }
 
-// next takes the next chunk; without more the goroutine ends.
-func (b *writeBuffer) next() (p []byte, more bool) {
+// next takes the next chunk; without more the goroutine ends. turn: it holds the turn and gives it back with its end, lest who sees that it has
+// ended takes the turn for that of a write.
+func (b *writeBuffer) next(turn bool) (p []byte, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.chunks) == 0 {
 		close(b.sending)
 		b.sending, b.chunks = nil, nil
+		if turn {
+			b.finish()
+		}
 		return nil, false
 	}
 	p = b.chunks[0]
