@@ -19,6 +19,7 @@ from .pubsub import Judgement, Verdict
 if TYPE_CHECKING:
     from typing_extensions import Buffer as BytesLike
 
+    from ._library import Finalizer
     from .node import Core
 
 __all__ = ["DHT", "DHTValue", "Provider", "Search"]
@@ -57,6 +58,7 @@ class Search(Generic[T]):
         self._ended = False
         self._error: Error | None = None
         self._future: Future | None = None
+        self._end: Finalizer | None = None
         self._tag = next_tag()
         pump.targets[self._tag] = self._arrived
         try:
@@ -65,6 +67,8 @@ class Search(Generic[T]):
             pump.targets.pop(self._tag, None)
             raise
         self._end = finalizer(self, pump.lib.p2p_close, self._handle)
+        if self._ended:  # on the thread that serves the sync face
+            self._end()
 
     def _arrived(self, type_: int, status: int, subject: int, object_: int, value: int, flags: int, text: bytes, data: bytes) -> None:
         if type_ in (_abi.EVENT_DHT_VALUE, _abi.EVENT_DHT_PROVIDER):
@@ -79,7 +83,8 @@ class Search(Generic[T]):
     def _release(self) -> None:
         self._ended = True
         self._pump.targets.pop(self._tag, None)
-        self._end()
+        if self._end is not None:
+            self._end()
 
     def __aiter__(self) -> Search[T]:
         return self

@@ -16,6 +16,7 @@ from .events import CAPACITY
 from .peer import Addresses, Multiaddr, PeerId, address_lines
 
 if TYPE_CHECKING:
+    from ._library import Finalizer
     from .node import Core
 
 __all__ = [
@@ -209,6 +210,7 @@ class _Running:
         self._pump = core.here()
         self._tag = next_tag()
         self._closed = False
+        self._end: Finalizer | None = None
         self._watchers: weakref.WeakSet[DiscoveryEvents[Any]] = weakref.WeakSet()
         self._pump.targets[self._tag] = self._arrived
 
@@ -223,6 +225,12 @@ class _Running:
 
     def _opened(self) -> None:
         self._end = finalizer(self._core, self._pump.lib.p2p_close, self._handle)
+        if self._closed:  # on the thread that serves the sync face
+            self._release()
+
+    def _release(self) -> None:
+        if self._end is not None:
+            self._end()
 
     def _forget(self) -> None:
         self._pump.targets.pop(self._tag, None)
@@ -280,7 +288,7 @@ class _Running:
         """End it."""
         self._closed = True
         self._forget()
-        self._end()
+        self._release()
         self._over(None)
         for watcher in tuple(self._watchers):
             watcher.flow.end()
@@ -315,7 +323,7 @@ class PeerSearch(_Running):
 
     def _over(self, error: Error | None) -> None:
         self._flow.end(error)
-        self._end()
+        self._release()
 
     async def next(self, *, timeout: float | None = None) -> FoundPeer | None:
         """Return the next peer, or None at the end. Cancelling loses nothing. Raises what a source failed with if none could be asked."""
