@@ -1,5 +1,6 @@
 // Where everything arrives: one queue of the library and one doorbell socket per JS environment (main thread or worker).
 import { Socket, type SocketConstructorOpts } from 'node:net'
+import { EVENT } from './constants.js'
 import { type Native, native } from './ffi.js'
 import { check, type Handle, takeHandle, takeInt } from './memory.js'
 import { Records } from './records.js'
@@ -34,6 +35,9 @@ export function doorbell(queue: Handle, ring: () => void): Socket {
 const MAX_EVENTS = 256
 const MAX_DATA = 256 * 1024
 const MAX_POLLS = 32
+
+/** Events whose object is a handle that is the receiver's to close, 0 where there is none. */
+const HANDS_OVER: ReadonlySet<number> = new Set([EVENT.STREAM, EVENT.REQUEST, EVENT.DONE])
 
 /** The queue of this JS environment. It exists while something uses it. */
 export class Queue {
@@ -84,7 +88,7 @@ export class Queue {
     this.#sources.set(tag, source)
   }
 
-  /** Forgets a source. Events that still carry its tag are ignored. */
+  /** Forgets a source. Events that still carry its tag are ignored, and what they hand over is closed. */
   remove(tag: number): void {
     this.#sources.delete(tag)
     this.#closeIfUnused()
@@ -144,7 +148,9 @@ export class Queue {
   #dispatch(index: number): void {
     this.#records.select(index)
     try {
-      this.#sources.get(this.#records.tag)?.onEvent(this.#records)
+      const source = this.#sources.get(this.#records.tag)
+      if (source) source.onEvent(this.#records)
+      else if (HANDS_OVER.has(this.#records.type)) this.lib.p2p_close(this.#records.object)
     } catch (error) {
       // A listener's mistake is the program's, not that of the events behind it.
       process.nextTick(() => {

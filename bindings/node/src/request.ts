@@ -167,6 +167,7 @@ export class RequestService implements Source {
   readonly #tag: number
   readonly #handle: Handle
   #closed = false
+  #silent = false
 
   /** @internal */
   constructor(
@@ -194,7 +195,11 @@ export class RequestService implements Source {
     this.#closed = true
     this.#queue.lib.p2p_close(this.#handle)
     this.#onClose(this)
-    if (this.#open.size === 0) this.#queue.remove(this.#tag)
+  }
+
+  // The service has told its last, and nobody is left who could hear of a cancellation.
+  #removeWhenDone(): void {
+    if (this.#silent && this.#open.size === 0) this.#queue.remove(this.#tag)
   }
 
   /** @internal The node is closing, and with it the requests that are open. */
@@ -208,8 +213,16 @@ export class RequestService implements Source {
   onEvent(event: Records): void {
     if (event.type === EVENT.REQUEST_CANCELLED) {
       this.#open.get(event.subject)?.cancel()
+    } else if (event.type === EVENT.CLOSED) {
+      this.#silent = true
+      this.#removeWhenDone()
     } else if (event.type === EVENT.REQUEST) {
       const request = event.object
+      // Requests that were on their way when we closed are nobody's.
+      if (this.#closed) {
+        this.#queue.lib.p2p_close(request)
+        return
+      }
       const [peer = '', protocol = ''] = event.lines()
       const context = new Exchange(peer, protocol, event.value)
       this.#open.set(request, context)
@@ -242,7 +255,7 @@ export class RequestService implements Source {
     } finally {
       if (!answered) lib.p2p_close(request)
       this.#open.delete(request)
-      if (this.#closed && this.#open.size === 0) this.#queue.remove(this.#tag)
+      this.#removeWhenDone()
     }
   }
 

@@ -2,9 +2,15 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { RequestError } from 'libp2pgo'
-import { assertNoHandles, next, startPair, until, within } from './helpers.js'
+import { KIND } from '../dist/constants.js'
+import { native } from '../dist/ffi.js'
+import { assertNoHandles, next, standStill, startPair, until, within } from './helpers.js'
 
 after(assertNoHandles)
+
+function assertNoRequests() {
+  assert.equal(native().p2p_live_handles(KIND.REQUEST), 0, 'requests left open')
+}
 
 test('a request is answered', async (t) => {
   const [a, b] = await startPair(t)
@@ -233,6 +239,34 @@ test('parts that nobody fetches hold the handler back', async (t) => {
   assert.ok(made < 10_000, `${made} parts were made`)
   await parts.return()
 })
+
+for (const open of [false, true]) {
+  test(`requests that wait in the queue at unhandle are turned away${open ? ', one being open too' : ''}`, async (t) => {
+    const [a, b] = await startPair(t)
+    let release
+    const gate = new Promise((resolve) => {
+      release = resolve
+    })
+    let begun = 0
+    b.onRequest('/late/1', async () => {
+      begun++
+      await gate
+      return 'done'
+    })
+    const forEver = { timeout: Number.POSITIVE_INFINITY }
+    const first = open ? a.request(b.id, '/late/1', '', forEver) : undefined
+    if (open) await until(() => begun === 1, 'the first request')
+    const late = Array.from({ length: 8 }, () => a.request(b.id, '/late/1', '', forEver))
+    const rejected = Promise.all(late.map((request) => assert.rejects(request, { code: /^ERR_LIBP2P_/ })))
+    standStill(8)
+    b.unhandle('/late/1')
+    release()
+    await within(rejected, 'the rejections')
+    if (open) assert.equal((await within(first, 'the answer')).toString(), 'done')
+    assert.equal(begun, open ? 1 : 0)
+    assertNoRequests()
+  })
+}
 
 test('unhandle stops serving; a name is served once', async (t) => {
   const [a, b] = await startPair(t)
