@@ -232,7 +232,6 @@ export class RequestService implements Source {
 
   async #answer(request: Handle, data: Buffer, context: Exchange): Promise<void> {
     const { lib } = this.#queue
-    let answered = false
     try {
       const answer = await this.#handler(data, context)
       if (isParts(answer)) {
@@ -244,7 +243,6 @@ export class RequestService implements Source {
       } else {
         await this.#respond(request, answer === undefined ? nothing : bytesOf('answer', answer), 0)
       }
-      answered = true
     } catch (error) {
       if (error instanceof RequestError) {
         lib.p2p_request_fail(request, error.reason, textOf('words', error.message))
@@ -253,7 +251,7 @@ export class RequestService implements Source {
         this.#onError(error, context)
       }
     } finally {
-      if (!answered) lib.p2p_close(request)
+      lib.p2p_close(request)
       this.#open.delete(request)
       this.#removeWhenDone()
     }

@@ -97,6 +97,14 @@ test('an answer or a request over the limit is an error', async (t) => {
   assert.equal((await a.request(b.id, '/big/1', '')).length, 1001)
 })
 
+test('an answer that is larger than what waits for sending at a time leaves no handle', async (t) => {
+  const [a, b] = await startPair(t)
+  const large = Buffer.alloc(2 * 1024 * 1024, 'x')
+  b.onRequest('/large/1', () => large)
+  for (let i = 0; i < 4; i++) assert.ok(large.equals(await a.request(b.id, '/large/1', '')))
+  await until(() => native().p2p_live_handles(KIND.REQUEST) === 0, 'the requests to be closed')
+})
+
 test('more requests than the service takes are told so', async (t) => {
   const [a, b] = await startPair(t)
   let release
