@@ -7,7 +7,8 @@ import (
 
 // Inbox receives what a source brings: events, messages, topic changes. Its functions are called from one goroutine,
 // never two at a time, in the order of the source; nil ones are skipped. Deliver may block: then the items wait in a
-// bounded mailbox and its overflow policy decides. Any of them may close the source it belongs to.
+// bounded mailbox and its overflow policy decides. Any of them may close the source it belongs to, or what that is part
+// of, and does not wait if somebody else is at it.
 type Inbox[T any] struct {
 	Deliver func(T)
 	// Dropped announces, at the place of the gap, that n items were lost there.
@@ -188,8 +189,20 @@ func (m *mailbox[T]) close(err error) {
 	<-m.done
 }
 
+// inboxes holds the ids of the goroutines that deliver.
+var inboxes sync.Map
+
+// awaitClose waits for a close that another goroutine began, but not in an Inbox: that close may be waiting for the Inbox.
+func awaitClose(done <-chan struct{}) {
+	if _, ok := inboxes.Load(goroutineID()); !ok {
+		<-done
+	}
+}
+
 func (m *mailbox[T]) run() {
 	m.worker = goroutineID()
+	inboxes.Store(m.worker, nil)
+	defer inboxes.Delete(m.worker)
 	close(m.ready)
 	defer close(m.done)
 	// A panic in the host's function loses that call, not the mailbox.

@@ -218,12 +218,13 @@ func listenOrder(l listenAddress) int {
 }
 
 // Close ends the node: everything that runs on it is closed first, then its connections and ports. When it returns, all of it has been
-// given back. Every call returns when the first one has finished. An Inbox.Deliver that is stuck holds it up.
+// given back. Every call returns when the first one has finished; one from an Inbox, which the first may wait for, returns at once. An
+// Inbox.Deliver that is stuck holds it up.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	if n.closing {
 		n.mu.Unlock()
-		<-n.done
+		awaitClose(n.done)
 		return nil
 	}
 	n.closing = true

@@ -664,6 +664,52 @@ func TestSubscription_ClosedByItsOwnInbox(t *testing.T) {
 	}
 }
 
+// Somebody else may be closing it at that moment, and wait for the inbox.
+func TestSubscription_ClosedByItsOwnInboxAndSomebodyElse(t *testing.T) {
+	for _, what := range []string{"subscription", "topic", "trace", "node"} {
+		t.Run(what, func(t *testing.T) {
+			n := start(t)
+			var end func()
+			begun, goOn, inside := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			var once sync.Once
+			deliver := func() {
+				once.Do(func() {
+					close(begun)
+					<-goOn
+					end()
+					close(inside)
+				})
+			}
+			topic := join(t, n, "two")
+			switch what {
+			case "trace":
+				o, _ := core.ParseTraceOptions(nil)
+				trace, err := n.PubsubTrace(o, core.Inbox[*core.TraceEvent]{Deliver: func(*core.TraceEvent) { deliver() }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				end = trace.Close
+			default:
+				s := subscribeWith(t, topic, "", core.Inbox[*core.Message]{Deliver: func(*core.Message) { deliver() }})
+				end = map[string]func(){"subscription": s.Close, "topic": topic.Close, "node": func() { n.Close() }}[what]
+			}
+			publish(t, topic, "x", 0)
+			<-begun
+			outside := make(chan struct{})
+			go func() { end(); close(outside) }()
+			until(t, "the other waits for the inbox", func() bool { return strings.Contains(goroutines(), "core.(*mailbox[...]).close(") })
+			close(goOn)
+			for _, done := range []chan struct{}{inside, outside} {
+				select {
+				case <-done:
+				case <-timeout(t).Done():
+					t.Fatalf("a close hangs\n%s", goroutines())
+				}
+			}
+		})
+	}
+}
+
 // A panic in the program's function loses that message and nothing else.
 func TestSubscription_InboxThatPanics(t *testing.T) {
 	topic := join(t, start(t), "panic")

@@ -118,7 +118,6 @@ type Trace struct {
 	failed atomic.Pointer[string] // why the file got no more
 
 	once sync.Once
-	done chan struct{}
 }
 
 // PubsubTrace hands what pubsub does to inbox, or to a file, or both, from now until Close. What is not taken in time is dropped, counted and announced.
@@ -127,7 +126,7 @@ func (n *Node) PubsubTrace(o TraceOptions, inbox Inbox[*TraceEvent]) (*Trace, er
 	if err != nil {
 		return nil, err
 	}
-	t := &Trace{p: p, o: o, done: make(chan struct{})}
+	t := &Trace{p: p, o: o}
 	if o.File != "" {
 		if info, err := os.Stat(o.File); err == nil && !info.Mode().IsRegular() { // before it is opened, which would wait on a pipe
 			return nil, Errorf(ErrPermission, "file %q: not a regular file", o.File)
@@ -198,10 +197,8 @@ func (t *Trace) end(err error) {
 	t.once.Do(func() {
 		t.unhook()
 		t.p.tracer.traces.remove(t)
-		t.box.close(err)
-		close(t.done)
 	})
-	<-t.done
+	t.box.close(err) // waits: outside of once, where its Inbox may be
 }
 
 // TraceInfo is what Info returns; docs/info.md explains the keys.

@@ -78,8 +78,8 @@ func (r *Reservation) end(err error) {
 		r.remove()
 		r.cancel(Errorf(ErrClosed, "the reservation is closed"))
 		r.node.relays.drop(r)
-		r.events.close(err)
 	})
+	r.events.close(err) // waits: outside of once, where its Inbox may be
 }
 
 // keep is the life of a reservation: it is renewed after three quarters of its time, and asked for again after a loss.

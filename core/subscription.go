@@ -118,7 +118,7 @@ func (s *Subscription) Close() {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		<-s.done
+		awaitClose(s.done)
 		return
 	}
 	s.closed = true

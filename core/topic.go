@@ -298,7 +298,7 @@ func (t *Topic) Close() {
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
-		<-t.done
+		awaitClose(t.done)
 		return
 	}
 	t.closed = true
