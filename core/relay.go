@@ -81,9 +81,13 @@ func (r *relays) suspect(id peer.ID) {
 	}
 }
 
-func (r *relays) with(id peer.ID) (list []*Reservation) {
+func (r *relays) with(id peer.ID) []*Reservation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.withLocked(id)
+}
+
+func (r *relays) withLocked(id peer.ID) (list []*Reservation) {
 	for reservation := range r.held {
 		if reservation.relay == id {
 			list = append(list, reservation)

@@ -227,13 +227,13 @@ func (r *relays) resting(id peer.ID) bool {
 	return time.Now().Before(r.rests[id].until)
 }
 
-// untilRested is how long it takes until one of the named relays may be asked again.
+// untilRested is how long it takes until one of the named relays may be asked again. One that the program has a place with meanwhile is not asked.
 func (r *relays) untilRested(named []peer.AddrInfo) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	soonest := time.Duration(1<<63 - 1)
 	for _, info := range named {
-		if rest, ok := r.rests[info.ID]; ok {
+		if rest, ok := r.rests[info.ID]; ok && len(r.withLocked(info.ID)) == 0 {
 			soonest = min(soonest, max(time.Until(rest.until), 10*time.Millisecond))
 		}
 	}
