@@ -102,6 +102,7 @@ func (n *Node) Explain(ctx context.Context, addresses []string, o ExplainOptions
 	if id != n.ID() {
 		limit := time.Duration(o.AttemptMs) * time.Millisecond
 		e.Attempts = n.explainAddresses(ctx, id, given, limit)
+		defer n.borrowRelays(e.Attempts)()
 		n.tryAddresses(ctx, id, e.Attempts, limit)
 	}
 	if ctx.Err() != nil {

@@ -4,12 +4,16 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
@@ -34,6 +38,51 @@ func (n *Node) tryAddress(ctx context.Context, s *swarm.Swarm, id peer.ID, addr 
 		return relayOutcome(addr, err)
 	}
 	return n.directOutcome(ctx, id, addr, err)
+}
+
+// borrowed counts who explains by a relay that was not connected before.
+type borrowed struct {
+	mu sync.Mutex
+	by map[peer.ID]int // guarded by mu
+}
+
+// borrowRelays notes the relays that trying connects to. What it returns closes those connections, unless somebody has taken to them meanwhile.
+func (n *Node) borrowRelays(attempts []ExplainedAttempt) (giveBack func()) {
+	b := &n.borrowed
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.by == nil {
+		b.by = map[peer.ID]int{}
+	}
+	var mine []peer.ID
+	for _, a := range attempts {
+		if isDirect(a.addr) {
+			continue
+		}
+		id, err := peer.Decode(relayOf(a.addr))
+		if err == nil && !slices.Contains(mine, id) && (b.by[id] > 0 || !n.isConnected(id)) {
+			b.by[id]++
+			mine = append(mine, id)
+		}
+	}
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, id := range mine {
+			if b.by[id]--; b.by[id] > 0 {
+				continue
+			}
+			delete(b.by, id)
+			if n.host.ConnManager().IsProtected(id, "") || len(n.relays.with(id)) > 0 {
+				continue
+			}
+			for _, c := range n.host.Network().ConnsToPeer(id) {
+				if !isInbound(c) && !slices.ContainsFunc(c.GetStreams(), func(s network.Stream) bool { return s.Protocol() == proto.ProtoIDv2Hop }) {
+					c.Close()
+				}
+			}
+		}
+	}
 }
 
 // noTransport says why there is nothing to dial an address with.

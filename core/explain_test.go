@@ -216,6 +216,14 @@ func TestExplain_Relays(t *testing.T) {
 	if len(e.Attempts) != 2 || e.Attempts[0].Scope != "relay" || e.Attempts[1].Outcome != "nobody_listens" {
 		t.Errorf("%+v", e.Attempts)
 	}
+	if peers := a.Peers(); len(peers) != 0 {
+		t.Errorf("connected with %v", peers)
+	}
+	connect(t, a, relay)
+	explained(t, a, "relay_only", core.ExplainOptions{}, through+hidden.ID().String())
+	if peers := a.Peers(); !slices.Contains(peers, relay.ID()) {
+		t.Errorf("the connection with the relay is closed, though it was there before")
+	}
 	place := startRelay(t)
 	reserve(t, a, place)
 	if e := explained(t, a, "no_address", core.ExplainOptions{}, start(t).ID().String()); len(e.Self.Relays) != 1 || e.Self.Relays[0] != place.ID().String() {

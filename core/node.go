@@ -36,6 +36,7 @@ type Node struct {
 
 	rendezvous *rendezvousServer // nil: the node is no rendezvous point
 	meetings   meetings
+	borrowed   borrowed
 
 	hostParts
 	listening sync.Mutex // held while addresses are bound or released
