@@ -555,6 +555,48 @@ func TestTopic_ValidateCapacity(t *testing.T) {
 	}
 }
 
+// A program that does not take the questions for verdicts is not asked what nobody wants to know any more, and they take no more than so much memory.
+func TestTopic_ValidateWithoutHurry(t *testing.T) {
+	const count = 80
+	from, to := pair(t, "pubsub.signing", "none")
+	near := join(t, from, "slow")
+	subscribeWith(t, near, "", core.Inbox[*core.Message]{})
+	begun, goOn, left := make(chan struct{}, count), make(chan struct{}), make(chan struct{})
+	var dropped atomic.Uint64
+	far := joinWith(t, to, "slow", `{"validate": true, "validate_timeout_ms": 1, "validate_default": "accept"}`, core.Inbox[core.TopicEvent]{
+		Deliver: func(e core.TopicEvent) {
+			switch e.Type {
+			case core.TopicValidate:
+				begun <- struct{}{}
+				<-goOn
+			case core.TopicLeft:
+				close(left)
+			}
+		},
+		Dropped: func(n uint64) { dropped.Add(n) },
+	})
+	subscribeWith(t, far, "", core.Inbox[*core.Message]{})
+	until(t, "the author is seen to subscribe", func() bool { return len(far.Peers()) == 1 })
+	data := strings.Repeat("x", 1_000_000)
+	publish(t, near, fmt.Sprint(0, data), 1)
+	<-begun
+	for i := 1; i < count; i++ {
+		publish(t, near, fmt.Sprint(i, data), 0)
+	}
+	until(t, "all verdicts are late", func() bool { return topicInfo(far).Delivered == count })
+	near.Close()
+	until(t, "the author is seen to leave", func() bool { return len(far.Peers()) == 0 })
+	close(goOn)
+	select {
+	case <-left:
+	case <-timeout(t).Done():
+		t.Fatal("not told of the leaving")
+	}
+	if len(begun) > 0 || dropped.Load() == 0 {
+		t.Fatalf("asked %d times too late; %d were dropped", len(begun), dropped.Load())
+	}
+}
+
 // Publish waits for subscribers by event, not by polling, and says when they do not come.
 func TestPublish_MinPeers(t *testing.T) {
 	from, to := pair(t)

@@ -62,6 +62,9 @@ type TopicEvent struct {
 // topicEventsMax is how many events of a topic may wait, besides verdicts; then the oldest are dropped.
 const topicEventsMax = 1024
 
+// topicEventsBytes is how much the messages that wait for a verdict, and for the program to take that question, may hold.
+const topicEventsBytes = 64 << 20
+
 // Topic is a joined topic. Its methods may be called from any goroutine.
 type Topic struct {
 	p        *publisher
@@ -136,7 +139,7 @@ func (t *Topic) join(o TopicOptions, inbox Inbox[TopicEvent]) (err error) {
 		t.rules.unregister()
 		return t.joinError(err)
 	}
-	t.events = newMailbox("topic events", inbox, DropOldest, topicEventsMax+o.ValidateCapacity, 0, nil)
+	t.events = newMailbox("topic events", unexpired(inbox), DropOldest, topicEventsMax+o.ValidateCapacity, topicEventsBytes, nil)
 	handler, err := t.t.EventHandler()
 	if err == nil && scored != nil {
 		err = t.t.SetScoreParams(scored)
@@ -169,6 +172,18 @@ func (t *Topic) join(o TopicOptions, inbox Inbox[TopicEvent]) (err error) {
 		t.watchPeers(handler)
 	})
 	return nil
+}
+
+// unexpired spares inbox the questions that need no answer any more.
+func unexpired(inbox Inbox[TopicEvent]) Inbox[TopicEvent] {
+	deliver := inbox.Deliver
+	inbox.Deliver = func(e TopicEvent) {
+		if e.Verdict != nil && e.Verdict.settled.Load() || deliver == nil {
+			return
+		}
+		deliver(e)
+	}
+	return inbox
 }
 
 // checkOptions finds options that do not go together, or not with the node's. It returns what peers are scored by, nil if they are not.

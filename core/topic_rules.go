@@ -152,7 +152,7 @@ func (r *rules) ask(ctx context.Context, m *pubsub.Message) Decision {
 	v := &Verdict{decided: make(chan Decision, 1), expired: make(chan struct{})}
 	v.Expired = v.expired
 	defer close(v.expired)
-	r.t.events.put(ctx, TopicEvent{Type: TopicValidate, Message: r.t.p.message(m), Verdict: v}, 0)
+	r.t.events.put(ctx, TopicEvent{Type: TopicValidate, Message: r.t.p.message(m), Verdict: v}, len(m.Data)+messageOverhead)
 	timer := time.NewTimer(r.timeout)
 	defer timer.Stop()
 	otherwise := Ignore
