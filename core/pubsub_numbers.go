@@ -27,7 +27,7 @@ func (n *Node) measurePubsub(m *Measurements) {
 	duplicates := m.Counter("libp2pgo_pubsub_duplicates_total", "Messages that came again, by another way; a healthy mesh has many.")
 	rejected := m.Counter("libp2pgo_pubsub_rejected_total", "Messages that were refused.")
 	undeliverable := m.Counter("libp2pgo_pubsub_undeliverable_total", "Messages that the network stack lost between its queues and a subscription.")
-	droppedRPC := m.Counter("libp2pgo_pubsub_dropped_rpc_total", "Copies of messages that a peer did not get because its outbound queue was full or gone.")
+	droppedRPC := m.Counter("libp2pgo_pubsub_dropped_rpc_total", "Copies of messages that a peer did not get because its outbound queue was full or gone; what waited in a queue when its stream ended is not counted.")
 	late := m.Counter("libp2pgo_pubsub_verdicts_late_total", "Messages that the default decided on, because no verdict came in time or too many were pending.")
 	received := m.Counter("libp2pgo_subscription_delivered_total", "Messages that subscriptions handed over.")
 	lost := m.Counter("libp2pgo_subscription_dropped_total", "Messages that subscriptions lost because their capacity was reached.")
