@@ -276,6 +276,28 @@ for (const open of [false, true]) {
   })
 }
 
+test('an abort reaches the handler after unhandle too', async (t) => {
+  const [a, b] = await startPair(t)
+  let begin
+  const begun = new Promise((resolve) => {
+    begin = resolve
+  })
+  b.onRequest('/slow/1', async (_, { signal }) => {
+    begin(signal)
+    await new Promise((resolve) => signal.addEventListener('abort', resolve))
+  })
+  const abort = new AbortController()
+  const rejected = assert.rejects(a.request(b.id, '/slow/1', '', { signal: abort.signal, timeout: 60_000 }), {
+    message: 'never mind',
+  })
+  const signal = await within(begun, 'the handler')
+  b.unhandle('/slow/1')
+  abort.abort(new Error('never mind'))
+  await rejected
+  await until(() => signal.aborted, 'the handler to hear of it')
+  await until(() => native().p2p_live_handles(KIND.REQUEST) === 0, 'the request to be closed')
+})
+
 test('unhandle stops serving; a name is served once', async (t) => {
   const [a, b] = await startPair(t)
   b.onRequest('/once/1', () => 'x')
