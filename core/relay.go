@@ -167,6 +167,15 @@ func (r *relays) add(ctx context.Context, reservation *Reservation, made bool) e
 	return nil
 }
 
+// protect keeps the relay of a reservation connected, unless that was dropped meanwhile: nothing would end it then.
+func (r *relays) protect(reservation *Reservation) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.held[reservation]; ok {
+		r.node.host.ConnManager().Protect(reservation.relay, "reservation")
+	}
+}
+
 func (r *relays) drop(reservation *Reservation) {
 	reservation.mu.Lock()
 	held := reservation.held
@@ -178,10 +187,10 @@ func (r *relays) drop(reservation *Reservation) {
 	for other := range r.held {
 		others = others || other.relay == reservation.relay
 	}
-	r.mu.Unlock()
 	if !others {
 		r.node.host.ConnManager().Unprotect(reservation.relay, "reservation")
 	}
+	r.mu.Unlock()
 	if held {
 		r.update()
 	} else {

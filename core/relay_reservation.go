@@ -233,7 +233,7 @@ func (r *Reservation) ask(ctx context.Context) error {
 	same := r.held && slices.EqualFunc(r.addresses, addresses, ma.Multiaddr.Equal)
 	r.held, r.current, r.addresses, r.made, r.err = true, reservation, addresses, time.Now(), nil
 	r.mu.Unlock()
-	n.host.ConnManager().Protect(r.relay, "reservation")
+	n.relays.protect(r)
 	if !same {
 		n.relays.update()
 	}
