@@ -102,13 +102,31 @@ func (s *mdnsSource) stopLocked() {
 func (s *mdnsSource) find(ctx context.Context, topic string, _ []byte, found func(peer.AddrInfo)) ([]byte, error) {
 	round, cancel := context.WithTimeout(ctx, mdnsRound)
 	defer cancel()
+	var turn sync.Mutex // held while found is called
+	each := func(info peer.AddrInfo) {
+		turn.Lock()
+		defer turn.Unlock()
+		found(info)
+	}
+	// Each for itself: a host may have only one of them, and then looking at both at once fails.
+	six := make(chan error, 1)
+	safeGo("mdns find", func() { six <- mdnsBrowse(round, topic, zeroconf.IPv6, each) })
+	err := mdnsBrowse(round, topic, zeroconf.IPv4, each)
+	if <-six == nil {
+		err = nil
+	}
+	return nil, err
+}
+
+// mdnsBrowse looks around until round is over, at one kind of IP traffic.
+func mdnsBrowse(round context.Context, topic string, traffic zeroconf.IPType, found func(peer.AddrInfo)) error {
 	entries := make(chan *zeroconf.ServiceEntry, 64)
 	ended := make(chan error, 1)
 	safeGo("mdns browse", func() {
 		var err error
 		defer func() { ended <- err }()
 		defer Recovered("mdns browse", &err)
-		err = zeroconf.Browse(round, mdnsService(topic), mdnsDomain, entries)
+		err = zeroconf.Browse(round, mdnsService(topic), mdnsDomain, entries, zeroconf.SelectIPTraffic(traffic))
 	})
 	for {
 		select {
@@ -122,9 +140,9 @@ func (s *mdnsSource) find(ctx context.Context, topic string, _ []byte, found fun
 			}
 		case err := <-ended:
 			if err != nil && round.Err() == nil {
-				return nil, Errorf(ErrSystem, "look around: %w", err)
+				return Errorf(ErrSystem, "look around: %w", err)
 			}
-			return nil, nil
+			return nil
 		}
 	}
 }
