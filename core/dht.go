@@ -71,7 +71,7 @@ func startDHT(n *Node) (*DHT, error) {
 		return nil, err
 	}
 	d.store = store
-	if _, err := n.onClose(d.close); err != nil {
+	if err := n.onClose(nil, d.close); err != nil {
 		store.close()
 		return nil, err
 	}

@@ -193,13 +193,12 @@ func (d *DHT) startSearch(kind, key string, timeoutMs int, inbox Inbox[SearchRes
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, time.Duration(timeoutMs)*time.Millisecond)
 	s.cancel = cancel
-	unhook, err := n.onClose(s.Close)
-	if err != nil {
+	s.box = newMailbox("DHT search", inbox, Block, searchWaiting, 0, nil)
+	if err := n.onClose(&s.unhook, s.Close); err != nil {
 		cancel()
+		s.box.close(err)
 		return nil, err
 	}
-	s.unhook = unhook
-	s.box = newMailbox("DHT search", inbox, Block, searchWaiting, 0, nil)
 	if !n.spawn("DHT search", func() {
 		defer close(s.done)
 		err := query(ctx, func(r SearchResult) bool {

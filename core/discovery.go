@@ -141,14 +141,13 @@ func (n *Node) advertiseAt(sources []discoverySource, topic string, ttl time.Dur
 	for _, s := range sources {
 		a.sources = append(a.sources, &sourceState{source: s})
 	}
-	var err error
-	if a.unhook, err = n.onClose(func() { a.Close() }); err != nil {
+	a.working.Add(len(sources)) // before Close can wait for them
+	if err := n.onClose(&a.unhook, a.Close); err != nil {
 		a.cancel()
 		a.events.close(err)
 		return nil, err
 	}
 	for _, s := range a.sources {
-		a.working.Add(1)
 		safeGo("advertise", func() {
 			defer a.working.Done()
 			n.keepAdvertising(a.ctx, s, topic, ttl, p, granted, func(e DiscoveryEvent) { a.events.put(a.ctx, e, 0) })

@@ -72,7 +72,8 @@ func (n *Node) Find(topic string, o FindOptions, inbox Inbox[DiscoveryEvent]) (*
 	s := &PeerSearch{n: n, topic: topic, o: o, known: map[peer.ID]struct{}{}}
 	s.ctx, s.cancel = context.WithCancel(n.ctx)
 	s.events = newDiscoveryMailbox("search", inbox, Block) // a peer is told of once: it must not be lost
-	if s.unhook, err = n.onClose(func() { s.Close() }); err != nil {
+	s.working.Add(len(sources))                            // before Close can wait for them
+	if err = n.onClose(&s.unhook, s.Close); err != nil {
 		s.cancel()
 		s.events.close(err)
 		return nil, err
@@ -82,7 +83,6 @@ func (n *Node) Find(topic string, o FindOptions, inbox Inbox[DiscoveryEvent]) (*
 	}
 	s.running.Store(int32(len(s.sources)))
 	for _, state := range s.sources {
-		s.working.Add(1)
 		safeGo("find", func() {
 			defer s.working.Done()
 			defer s.ended()

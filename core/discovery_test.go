@@ -3,7 +3,9 @@ package core_test
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -248,6 +250,60 @@ func TestDiscoveryLeavesNothingBehind(t *testing.T) {
 func goroutineCount() int {
 	time.Sleep(50 * time.Millisecond)
 	return strings.Count(goroutines(), "\ngoroutine ")
+}
+
+// What is opened while the node closes ends with it.
+func TestDiscoveryOpenedWhileTheNodeCloses(t *testing.T) {
+	find, _ := core.ParseFindOptions([]byte(`{"follow":true}`))
+	advertise, _ := core.ParseAdvertiseOptions(nil)
+	meet, _ := core.ParseMeetOptions(nil)
+	for range 10 {
+		n := start(t, "dht.mode", "server")
+		opened := make(chan struct{}, 64)
+		var working sync.WaitGroup
+		for _, open := range []func(topic string, inbox core.Inbox[core.DiscoveryEvent]) error{
+			func(topic string, inbox core.Inbox[core.DiscoveryEvent]) error {
+				_, err := n.Find(topic, find, inbox)
+				return err
+			},
+			func(topic string, inbox core.Inbox[core.DiscoveryEvent]) error {
+				_, err := n.Advertise(topic, advertise, inbox)
+				return err
+			},
+			func(topic string, inbox core.Inbox[core.DiscoveryEvent]) error {
+				_, err := n.Meet(topic, meet, inbox)
+				return err
+			},
+		} {
+			working.Go(func() {
+				for i := range 10_000 {
+					told := newTidings()
+					err := open(strconv.Itoa(i), told.inbox())
+					if i == 5 {
+						opened <- struct{}{}
+					}
+					if err != nil {
+						if core.Kind(err) != core.ErrClosed {
+							t.Error(err)
+						}
+						return
+					}
+					working.Go(func() {
+						select {
+						case <-told.closed:
+						case <-timeout(t).Done():
+							t.Error("not closed with the node")
+						}
+					})
+				}
+			})
+		}
+		for range 3 {
+			<-opened
+		}
+		n.Close()
+		working.Wait()
+	}
 }
 
 // Topics are found through the DHT, by provider records.

@@ -133,16 +133,17 @@ func TestCloseHooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	var order []int
-	n.onClose(func() { order = append(order, 1) })
-	remove, _ := n.onClose(func() { order = append(order, 2) })
-	n.onClose(func() { order = append(order, 3); panic("in a hook") })
+	n.onClose(nil, func() { order = append(order, 1) })
+	var remove func()
+	n.onClose(&remove, func() { order = append(order, 2) })
+	n.onClose(nil, func() { order = append(order, 3); panic("in a hook") })
 	remove()
 	remove()
 	n.Close()
 	if fmt.Sprint(order) != "[3 1]" {
 		t.Errorf("hooks ran as %v", order)
 	}
-	if _, err := n.onClose(func() { t.Error("called") }); Kind(err) != ErrClosed {
+	if err := n.onClose(&remove, func() { t.Error("called") }); Kind(err) != ErrClosed {
 		t.Errorf("late hook: %v", err)
 	}
 	if n.spawn("late", func() { t.Error("called") }) {

@@ -69,8 +69,7 @@ func (n *Node) AskGate(o GateOptions, inbox Inbox[GateRequest]) (*Gatekeeper, er
 	if n.gate.keeper != nil {
 		return nil, Errorf(ErrExists, "somebody is asked about connections already")
 	}
-	var err error
-	if k.unhook, err = n.onClose(func() { k.Close() }); err != nil {
+	if err := n.onClose(&k.unhook, func() { k.Close() }); err != nil {
 		return nil, err
 	}
 	k.ctx, k.cancel = context.WithCancelCause(n.ctx)

@@ -76,7 +76,7 @@ func (n *Node) Meet(topic string, o MeetOptions, inbox Inbox[DiscoveryEvent]) (*
 	}
 	m.ctx, m.cancel = context.WithCancel(n.ctx)
 	m.events = newDiscoveryMailbox("meeting events", inbox, DropOldest)
-	if m.unhook, err = n.onClose(func() { m.Close() }); err == nil {
+	if err = n.onClose(&m.unhook, m.Close); err == nil {
 		err = n.meetings.add(m)
 	}
 	if err != nil {

@@ -35,8 +35,7 @@ func (n *Node) startMDNS() error {
 		service.Close()
 		return Errorf(ErrSystem, "mdns: %w", err)
 	}
-	_, err = n.onClose(func() { service.Close() })
-	return err
+	return n.onClose(nil, func() { service.Close() })
 }
 
 // HandlePeerFound is called by upstream.

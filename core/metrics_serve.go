@@ -83,7 +83,7 @@ func (n *Node) ServeMetrics(ctx context.Context, address string, o MetricsServeO
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 16 << 10, ErrorLog: standardLoggerOf("metrics"), ConnState: s.watch(o.MaxConnections),
 	}
-	if s.remove, err = n.onClose(func() { s.Close() }); err != nil {
+	if err = n.onClose(&s.remove, func() { s.Close() }); err != nil {
 		listener.Close()
 		return nil, err
 	}

@@ -259,23 +259,28 @@ func within(limit time.Duration, name string, fn func()) {
 	}
 }
 
-// onClose has fn called when the node closes, before its host does, the last one registered first. remove takes it back. It fails with
+// onClose has fn called when the node closes, before its host does, the last one registered first. *remove, if it is wanted, takes it back; it is set
+// before fn can be called, for fn may call it while onClose has not yet returned, and does nothing after a failure. It fails with
 // ErrClosed, and fn is not called, if the node is closing already.
-func (n *Node) onClose(fn func()) (remove func(), err error) {
+func (n *Node) onClose(remove *func(), fn func()) error {
 	c := &closer{fn}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closing {
-		return func() {}, Errorf(ErrClosed, "the node is closed")
-	}
-	n.closers = append(n.closers, c)
-	return func() {
+	take := func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if i := slices.Index(n.closers, c); i >= 0 {
 			n.closers = slices.Delete(n.closers, i, i+1)
 		}
-	}, nil
+	}
+	if remove != nil {
+		*remove = take
+	}
+	if n.closing {
+		return Errorf(ErrClosed, "the node is closed")
+	}
+	n.closers = append(n.closers, c)
+	return nil
 }
 
 // spawn runs fn on a guarded goroutine that Close waits for. fn has to end when n.ctx does. It reports false, and does nothing, if the

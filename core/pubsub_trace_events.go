@@ -138,8 +138,7 @@ func (n *Node) PubsubTrace(o TraceOptions, inbox Inbox[*TraceEvent]) (*Trace, er
 		inbox = t.filed(inbox)
 	}
 	t.box = newMailbox("pubsub trace", inbox, DropOldest, o.Capacity, 64<<20, nil)
-	if t.unhook, err = n.onClose(t.Close); err != nil {
-		t.unhook = func() {}
+	if err = n.onClose(&t.unhook, t.Close); err != nil {
 		t.end(err)
 		return nil, err
 	}

@@ -133,13 +133,10 @@ func (n *Node) reserve(ctx context.Context, id peer.ID, given []ma.Multiaddr, fo
 	}
 	r.ctx, r.cancel = context.WithCancelCause(n.ctx)
 	r.events = newMailbox("reservation events", inbox, DropOldest, 256, 0, nil)
-	remove, err := n.onClose(func() { r.Close() })
-	if err == nil {
-		r.remove = remove
-		if !n.spawn("reservation", r.keep) {
-			remove()
-			err = Errorf(ErrClosed, "the node is closed")
-		}
+	err := n.onClose(&r.remove, r.Close)
+	if err == nil && !n.spawn("reservation", r.keep) {
+		r.remove()
+		err = Errorf(ErrClosed, "the node is closed")
 	}
 	if err != nil {
 		r.cancel(ErrClosed)

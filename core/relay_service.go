@@ -67,7 +67,7 @@ func (n *Node) startRelayService() error {
 		}
 	}
 	n.relays.service = s
-	if _, err := n.onClose(s.stop); err != nil {
+	if err := n.onClose(nil, s.stop); err != nil {
 		return err
 	}
 	if c.When == "always" {

@@ -39,7 +39,7 @@ func (n *Node) startRendezvous() error {
 	if c.Store != "" {
 		disk, err := openRendezvousDisk(c.Store)
 		if err == nil {
-			_, err = n.onClose(func() {
+			err = n.onClose(nil, func() {
 				r.store.detach() // some requests may still be at work
 				disk.close()
 			})

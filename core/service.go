@@ -80,12 +80,10 @@ func (s *Service) start(accept func(raw network.Stream, open int64, ended func()
 	if err := n.served.add(s.protocols); err != nil {
 		return err
 	}
-	remove, err := n.onClose(func() { s.Close() })
-	if err != nil {
+	if err := n.onClose(&s.remove, func() { s.Close() }); err != nil {
 		n.served.remove(s.protocols)
 		return err
 	}
-	s.remove = remove
 	handle := func(raw network.Stream) {
 		if !n.enter() {
 			raw.ResetWithError(network.StreamShutdown)

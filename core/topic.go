@@ -148,7 +148,7 @@ func (t *Topic) join(o TopicOptions, inbox Inbox[TopicEvent]) (err error) {
 		t.unrelay, err = t.t.Relay()
 	}
 	if err == nil {
-		t.unhook, err = n.onClose(func() { t.Close() })
+		err = n.onClose(&t.unhook, t.Close)
 	}
 	if err != nil {
 		err = t.joinError(err)
