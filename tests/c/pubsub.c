@@ -225,13 +225,14 @@ TEST(topic_validate__asks_and_the_verdict_decides)
 
 TEST(topic_validate__nobody_answers_and_the_default_holds)
 {
-    struct group g = begin_with(TCP, NULL, "{\"validate\": true, \"validate_timeout_ms\": 50, \"validate_default\": \"accept\"}", NULL);
+    struct group g = begin_with(TCP, NULL, "{\"validate\": true, \"validate_timeout_ms\": 250, \"validate_default\": \"accept\"}", NULL);
     GOOD(p2p_topic_publish(g.a, bytes("by default"), 10, 1, NULL));
     wait_event(g.queue_b, P2P_EVENT_VALIDATE, g.t);
     const p2p_handle token = g.t->event.object;
     wait_event(g.queue_b, P2P_EVENT_MESSAGE, g.t);
     expect_data(g.t, "by default");
     ERROR(p2p_answer(token, P2P_VERDICT_REJECT), P2P_E_HANDLE);
+    EQUAL(info_number(g.b, "verdicts_late"), 1);
     finish(&g);
 }
 

@@ -179,6 +179,7 @@ test('a validator that never answers: the default holds and is counted', async (
   })
   await topics[0].publish('x', { minPeers: 1 })
   assert.equal((await within(subscription.next(), 'the message')).value.data.toString(), 'x')
+  assert.equal(topics[1].info().verdicts_late, 1)
 })
 
 test('a validator that throws is heard of, and the default holds', async (t) => {
