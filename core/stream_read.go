@@ -21,14 +21,14 @@ type inflow struct {
 	under  chan struct{}   // non-nil: a read goes on in the background; closed when it has ended
 	buffer []byte          // what it reads into
 	got    []byte          // what has come and was not taken yet; part of buffer
-	err    error           // what came after got
+	err    error           // what came instead
 	turn   uint64          // guarded by s.mu; numbers the direct reads, so that a late cut does not hit the next one
 }
 
 // inflowMax is how much a bounded read takes at once.
 const inflowMax = 64 << 10
 
-// Read implements io.Reader. An error that comes with bytes is told by the next read.
+// Read implements io.Reader. It returns bytes or an error.
 func (r *inflow) Read(p []byte) (int, error) {
 	s := r.s
 	if r.under == nil && len(r.got) == 0 && r.err == nil {
@@ -73,7 +73,17 @@ func (r *inflow) readDirect(p []byte) (int, error) {
 	if _, err := r.cuttable(s.bare, nil); err != nil {
 		return 0, err
 	}
-	return s.s.Read(p)
+	return r.take(p)
+}
+
+// take reads from below without a bound. An error with bytes comes again, or was none: yamux keeps a deadline that had passed when the end of the
+// flow came, and tells it with what is read before that end.
+func (r *inflow) take(p []byte) (int, error) {
+	n, err := r.s.s.Read(p)
+	if n > 0 {
+		return n, nil
+	}
+	return n, err
 }
 
 // cuttable reads from below until the context ends. SetDeadlines meanwhile falls back on the stack's deadline too.
@@ -135,7 +145,7 @@ func (r *inflow) begin(size int) error {
 	buffer := pool.Get(min(size, inflowMax))
 	if !r.s.node.spawn("stream read", func() {
 		defer close(ended)
-		n, err := r.s.s.Read(buffer)
+		n, err := r.take(buffer)
 		r.got, r.err = buffer[:n], err
 		if err == nil || err == io.EOF {
 			r.s.mu.Lock()

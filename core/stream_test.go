@@ -285,6 +285,39 @@ func readWithCuts(t *testing.T, from, to *core.Stream) {
 	}
 }
 
+// A wait that is cut while the end of the flow comes leaves what came before it readable: yamux keeps a deadline that has passed by then.
+func TestStream_ReadsCutWhileTheEndComesLoseNothing(t *testing.T) {
+	from, to := pair(t)
+	const size = 200 << 10 // so much that yamux tells the peer that it may send more
+	serve(t, to, "/flow", core.ServeOptions{}, func(s *core.Stream) {
+		mustWrite(t, s, string(pattern(size)))
+		s.CloseWrite(timeout(t))
+	})
+	for range 400 {
+		s := open(t, from, to, "/flow")
+		read := len(mustRead(t, s, 1))
+		for range 300 {
+			ctx, cancel := context.WithCancel(context.Background())
+			go cancel()
+			n, err := s.ReadContext(ctx, make([]byte, 1))
+			if err != nil && !errors.Is(err, core.ErrCancelled) {
+				t.Fatal(err)
+			}
+			read += n
+		}
+		b := make([]byte, size)
+		for read < size {
+			n, err := s.ReadContext(timeout(t), b)
+			if err != nil {
+				t.Fatalf("%d bytes after %d with %v", n, read, err)
+			}
+			read += n
+		}
+		mustEnd(t, s)
+		s.Close()
+	}
+}
+
 // The first read of a stream whose peer has not answered yet may be cut too.
 func TestStream_FirstReadCutByDeadlineLosesNothing(t *testing.T) {
 	from, to := pair(t)
