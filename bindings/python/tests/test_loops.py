@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 import threading
+import time
+import weakref
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ import pytest
 import libp2pgo
 from helpers import node, sync_node, until
 from libp2pgo import _engine, _library
+from libp2pgo._wait import watch
 
 
 class NoReaders(asyncio.SelectorEventLoop):
@@ -46,17 +51,48 @@ def run_on(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
+def wait_for_threads(count: int) -> None:
+    end = time.monotonic() + 5
+    while threading.active_count() > count and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() == count
+
+
 def test_a_loop_without_add_reader() -> None:
     before = threading.active_count()
     loop = NoReaders()
     # asyncio itself needs its self-pipe watched: the base class adds it by another name
     run_on(loop)
-    import time
+    wait_for_threads(before)
 
-    end = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < end:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+
+class Reader:
+    def readable(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("end", ["stop", "the loop"])
+def test_a_watch_without_add_reader_ends_while_its_descriptor_becomes_readable(end: str) -> None:
+    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        reader = Reader()
+        for _ in range(1000):
+            loop = NoReaders()
+            read, write = os.pipe()
+            stop = watch(loop, read, weakref.WeakMethod(reader.readable))
+            if end == "the loop":
+                loop.close()
+            os.write(write, b"x")
+            stop()
+            loop.close()
+            os.close(read)
+            os.close(write)
+        wait_for_threads(threads)
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 def test_uvloop() -> None:

@@ -50,13 +50,14 @@ class _Thread:
         self._fd = os.dup(fd)
         self._turn = threading.Semaphore(0)
         self._stopped = False
+        self._stopping = threading.Lock()  # taken once and for all by who stops
         self._stop_read, self._stop_write = os.pipe()
         threading.Thread(target=self._run, name="libp2pgo-watch", daemon=True).start()
 
     def stop(self) -> None:
-        if not self._stopped:
+        if self._stopping.acquire(blocking=False):
             self._stopped = True
-            os.write(self._stop_write, b"x")
+            os.close(self._stop_write)  # which the thread sees; a byte could meet a pipe that it has closed
             self._turn.release()
 
     def _run(self) -> None:
@@ -71,11 +72,10 @@ class _Thread:
                 self._loop.call_soon_threadsafe(self._on_loop)
                 self._turn.acquire()
         except RuntimeError:
-            pass  # the loop is closed
+            self.stop()  # the loop is closed
         finally:
             os.close(self._fd)
             os.close(self._stop_read)
-            os.close(self._stop_write)
 
     def _on_loop(self) -> None:
         try:
