@@ -117,6 +117,7 @@ func (n *Node) unbind(addresses []ma.Multiaddr) {
 	closer, ok := n.host.Network().(interface{ ListenClose(...ma.Multiaddr) })
 	if ok && len(addresses) > 0 {
 		guarded("unlisten", func() { closer.ListenClose(addresses...) })
+		n.nat.mappings.forget(addresses)
 	}
 }
 

@@ -18,6 +18,7 @@ var newNATManager = basichost.NewNATManager
 type portMappings struct {
 	mu      sync.Mutex
 	node    *Node                // guarded by mu; nil before the node runs
+	network network.Network      // guarded by mu
 	manager basichost.NATManager // guarded by mu
 	found   map[string]string    // guarded by mu; external by own address
 }
@@ -38,7 +39,7 @@ type PortMapping struct {
 func (m *portMappings) start(net network.Network) basichost.NATManager {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.manager = newNATManager(net)
+	m.network, m.manager = net, newNATManager(net)
 	return m
 }
 
@@ -58,23 +59,37 @@ func (m *portMappings) upstream() basichost.NATManager {
 func (m *portMappings) GetMapping(listen ma.Multiaddr) (external ma.Multiaddr) {
 	defer recovered("port mapping")
 	external = m.upstream().GetMapping(listen)
-	text := ""
-	if external != nil {
-		text = external.String()
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if own := listen.String(); m.found[own] != text {
-		if text == "" {
-			delete(m.found, own)
-		} else {
-			m.found[own] = text
-		}
-		if m.node != nil {
-			m.node.emit(Event{Type: PortMapped, Address: own, Source: text})
-		}
+	text := ""
+	if external != nil && slices.ContainsFunc(m.network.ListenAddresses(), listen.Equal) { // the host may ask for what was just released
+		text = external.String()
 	}
+	m.set(listen.String(), text)
 	return external
+}
+
+// forget is told which addresses the node has released.
+func (m *portMappings) forget(addresses []ma.Multiaddr) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, own := range addresses {
+		m.set(own.String(), "")
+	}
+}
+
+func (m *portMappings) set(own, external string) {
+	if m.found[own] == external {
+		return
+	}
+	if external == "" {
+		delete(m.found, own)
+	} else {
+		m.found[own] = external
+	}
+	if m.node != nil {
+		m.node.emit(Event{Type: PortMapped, Address: own, Source: external})
+	}
 }
 
 // HasDiscoveredNAT is called by the host.

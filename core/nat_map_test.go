@@ -31,7 +31,7 @@ func (f *fakeRouter) GetMapping(own ma.Multiaddr) ma.Multiaddr {
 func (f *fakeRouter) HasDiscoveredNAT() bool { return true }
 func (f *fakeRouter) Close() error           { return nil }
 
-// A port that the router forwards is told, is among the node's addresses, and is told again when it goes.
+// A port that the router forwards is told, is among the node's addresses, and is told again when it goes or the node gives it up.
 func TestPortMappingIsTold(t *testing.T) {
 	router := &fakeRouter{}
 	before := newNATManager
@@ -75,10 +75,21 @@ func TestPortMappingIsTold(t *testing.T) {
 	if !slices.Contains(n.Addresses(), "/ip4/1.2.3.4/tcp/4001/p2p/"+n.ID().String()) {
 		t.Fatalf("%q", n.Addresses())
 	}
-	router.mu.Lock()
-	router.gone = true
-	router.mu.Unlock()
+	for _, gone := range []bool{true, false} {
+		router.mu.Lock()
+		router.gone = gone
+		router.mu.Unlock()
+		if e := next(); e.Address != own || (e.Source == "") != gone {
+			t.Fatalf("%+v", e)
+		}
+	}
+	if err := n.Unlisten([]string{own}); err != nil {
+		t.Fatal(err)
+	}
 	if e := next(); e.Address != own || e.Source != "" {
 		t.Fatalf("%+v", e)
+	}
+	if info := n.NATInfo().PortMap; len(info.Mappings) != 0 {
+		t.Fatalf("%+v", info)
 	}
 }
