@@ -469,7 +469,8 @@ P2P_API int p2p_cid_verify(const char *cid, const uint8_t *data, size_t len);
 P2P_API int p2p_node_new(p2p_handle config, p2p_handle queue, uint64_t tag, p2p_handle *node_out, const p2p_call *call);
 
 /* p2p_node_close is p2p_close for a node, with a choice of waiting: in queue mode it returns at once and completes when all is released, for
- * programs that must not hold up their event loop. The handle is dead from the call on. */
+ * programs that must not hold up their event loop. From the call on the node does nothing more: calls on it, and those that wait, fail with
+ * P2P_E_CLOSED, or P2P_E_HANDLE once it has ended. */
 P2P_API int p2p_node_close(p2p_handle node, const p2p_call *call);
 
 /* p2p_node_id writes the node's peer id. */
