@@ -158,6 +158,8 @@ func translate(ctx context.Context, err, fallback error, format string, args ...
 		return Errorf(ErrPermission, "%s: %w", what, err)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return Errorf(ErrSystem, "%s: %w", what, err)
+	case fallback == ErrInternal && errors.Is(err, context.Canceled): // when a node closes, contexts of upstream's can end before that of the call
+		return Errorf(ErrClosed, "%s: it was closed meanwhile", what)
 	}
 	return Errorf(fallback, "%s: %w", what, err)
 }

@@ -35,6 +35,7 @@ func TestErrorsMatchOneSentinel(t *testing.T) {
 		"call's deadline": {translate(late, io.ErrUnexpectedEOF, ErrDial, "ping"), ErrTimeout, "ping: time is up"},
 		"call cancelled":  {translate(ended, io.EOF, ErrDial, "ping"), ErrCancelled, "ping: cancelled"},
 		"node closed":     {translate(closed, context.Canceled, ErrDial, "ping"), ErrClosed, "ping: the node is closed"},
+		"closed below":    {translate(alive, context.Canceled, ErrInternal, "topic"), ErrClosed, "topic: it was closed"},
 		"limit":           {translate(alive, fmt.Errorf("stream: %w", network.ErrResourceLimitExceeded), ErrDial, "open"), ErrLimit, ""},
 		"limited":         {translate(alive, network.ErrLimitedConn, ErrDial, "open"), ErrLimited, ""},
 		"reset":           {translate(alive, &network.StreamError{ErrorCode: 0x1002, Remote: true}, ErrDial, "read"), ErrReset, "0x1002"},

@@ -157,11 +157,23 @@ func (b *peerBook) AddAddr(id peer.ID, addr ma.Multiaddr, ttl time.Duration) {
 }
 
 func (b *peerBook) AddAddrs(id peer.ID, addresses []ma.Multiaddr, ttl time.Duration) {
-	if ttl == peerstore.RecentlyConnectedAddrTTL && b.wasForgotten(id) {
-		return
+	if ttl == peerstore.RecentlyConnectedAddrTTL {
+		if b.wasForgotten(id) {
+			return
+		}
+		if b.brief() {
+			b.Peerstore.UpdateAddrs(id, peerstore.TempAddrTTL, b.doubtful())
+		}
 	}
 	b.Peerstore.AddAddrs(id, addresses, b.ttl(ttl))
 }
+
+// brief is whether a peer's addresses are remembered for less time than those that are only tried. When a peer goes, upstream marks all it has with
+// the latter time, adds those that it keeps with the former, which it takes to be longer, and drops what is still marked.
+func (b *peerBook) brief() bool { return b.remember <= peerstore.TempAddrTTL }
+
+// doubtful is the mark that is shorter than the time for which addresses are remembered.
+func (b *peerBook) doubtful() time.Duration { return b.remember - 1 }
 
 func (b *peerBook) SetAddr(id peer.ID, addr ma.Multiaddr, ttl time.Duration) {
 	b.Peerstore.SetAddr(id, addr, b.ttl(ttl))
@@ -173,6 +185,9 @@ func (b *peerBook) SetAddrs(id peer.ID, addresses []ma.Multiaddr, ttl time.Durat
 
 func (b *peerBook) UpdateAddrs(id peer.ID, from, to time.Duration) {
 	b.Peerstore.UpdateAddrs(id, b.ttl(from), b.ttl(to))
+	if from == peerstore.TempAddrTTL && b.brief() {
+		b.Peerstore.UpdateAddrs(id, b.doubtful(), b.ttl(to))
+	}
 }
 
 func (b *peerBook) ConsumePeerRecord(envelope *signed.Envelope, ttl time.Duration) (bool, error) {

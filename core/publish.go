@@ -279,8 +279,7 @@ func (t *Topic) publishError(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &refused):
 		return Errorf(ErrRejected, "topic %s: %s", quoteShort(t.name), refused.Reason)
-	case errors.Is(err, pubsub.ErrTopicClosed), t.ctx.Err() != nil,
-		errors.Is(err, context.Canceled) && ctx.Err() == nil: // upstream's context ends a moment before the topic's
+	case errors.Is(err, pubsub.ErrTopicClosed), t.ctx.Err() != nil:
 		return Errorf(ErrClosed, "topic %s was left", quoteShort(t.name))
 	}
 	return translate(ctx, err, ErrInternal, "topic %s", quoteShort(t.name))

@@ -46,18 +46,11 @@ func TestScore_FloodOfInvalidMessagesIsCutOff(t *testing.T) {
 		t.Fatalf("%+v", score)
 	}
 	until(t, "it is out of the mesh", func() bool { return slices.Equal(topicInfo(far).Mesh, []string{friend.ID().String()}) })
-	refused := func() (n int64) {
-		for _, of := range topicInfo(far).Rejected {
-			n += of
-		}
-		return n
-	}
-	before := refused()
 	publish(t, bad, "valid, and not heard", 1)
 	publish(t, good, "heard", 1)
 	there.want(t, "heard") // after the flooder's, had that been taken
-	if n := refused(); n != before || len(there.ch) > 0 {
-		t.Fatalf("%d more were looked at, %d heard", n-before, len(there.ch))
+	if len(there.ch) > 0 {
+		t.Fatal("the flooder was heard")
 	}
 	until(t, "the friend has a good name", func() bool {
 		score := pubsubInfo(t, victim).Scores[friend.ID().String()]

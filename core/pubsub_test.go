@@ -847,3 +847,35 @@ func TestPubsub_StuckPeerDoesNotHoldUpForEver(t *testing.T) {
 		t.Fatal("what the peer missed is not counted")
 	}
 }
+
+// A topic that is joined, or subscribed to, while its node closes: the error says that the node is closed, whoever below heard of it first.
+func TestPubsub_JoinWhileTheNodeCloses(t *testing.T) {
+	for range 300 {
+		n, err := core.New(timeout(t), config(t, "listen", ""), core.Inbox[core.Event]{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun, ended := make(chan struct{}), make(chan error)
+		go func() {
+			for i := 0; ; i++ {
+				if i == 3 {
+					close(begun)
+				}
+				topic, err := n.Join("race", core.TopicOptions{ValidateDefault: "ignore"}, core.Inbox[core.TopicEvent]{})
+				if err == nil {
+					_, err = topic.Subscribe(core.SubscribeOptions{}, core.Inbox[*core.Message]{})
+					topic.Close()
+				}
+				if err != nil {
+					ended <- err
+					return
+				}
+			}
+		}()
+		<-begun
+		n.Close()
+		if err := <-ended; !errors.Is(err, core.ErrClosed) {
+			t.Fatal(err)
+		}
+	}
+}

@@ -232,10 +232,7 @@ func (p *publisher) idOf(m *pb.Message) string {
 }
 
 func (t *Topic) joinError(err error) error {
-	if t.ctx.Err() != nil {
-		return ctxError(t.ctx, "topic %s", quoteShort(t.name))
-	}
-	return Errorf(ErrInternal, "topic %s: %v", quoteShort(t.name), err)
+	return translate(t.ctx, err, ErrInternal, "topic %s", quoteShort(t.name))
 }
 
 func (t *Topic) watchPeers(handler *pubsub.TopicEventHandler) {
