@@ -88,7 +88,8 @@ func (b *writeBuffer) waiting() int {
 }
 
 // Enqueue accepts a copy of p for sending in the background, framed as WriteMessage does if framed. now tells that the stream is below its
-// high-water mark (the option stream.write_buffer); else drained is called once, when no more than half of that waits, or when sending failed. A failure of what was accepted is the error of all later calls.
+// high-water mark (the option stream.write_buffer); else drained is called once, when no more than half of that waits, or when sending failed. A
+// failure of what was accepted is the error of all later calls.
 func (s *Stream) Enqueue(p []byte, framed bool, drained func(error)) (now bool, err error) {
 	if framed {
 		return s.enqueue(drained, binary.AppendUvarint(nil, uint64(len(p))), p)
@@ -119,8 +120,13 @@ func (b *writeBuffer) add(drained func(error), parts [][]byte) (now bool, err er
 			return false, Errorf(ErrClosed, "the node is closed")
 		}
 	}
+	left := 0
 	for _, p := range parts {
-		b.putLocked(p)
+		left += len(p)
+	}
+	for _, p := range parts {
+		b.putLocked(p, left)
+		left -= len(p)
 	}
 	now = b.bytes <= b.high
 	if !now && drained != nil {
@@ -131,17 +137,22 @@ func (b *writeBuffer) add(drained func(error), parts [][]byte) (now bool, err er
 
 // putLocked copies p behind what waits, into the last chunk if it has room: small writes become one, and a writer that keeps ahead of the
 // network goes round the same few buffers instead of giving the garbage collector one for each write.
-func (b *writeBuffer) putLocked(p []byte) {
+// left is how much there is of its write, with p: what is small goes out whole, for a frame's head in a packet of its own costs as much as the frame.
+func (b *writeBuffer) putLocked(p []byte, left int) {
 	b.bytes += len(p)
+	size := len(p)
+	if left <= coalesceMax {
+		size = left
+	}
 	if n := len(b.chunks); n > 0 {
-		if last := b.chunks[n-1]; cap(last)-len(last) >= len(p) {
+		last := b.chunks[n-1]
+		if cap(last)-len(last) >= len(p) {
 			b.chunks[n-1] = append(last, p...)
 			return
 		}
-		b.chunks = append(b.chunks, append(pool.Get(max(len(p), min(2*cap(b.chunks[n-1]), coalesceMax)))[:0], p...))
-		return
+		size = max(size, min(2*cap(last), coalesceMax))
 	}
-	b.chunks = append(b.chunks, append(pool.Get(len(p))[:0], p...))
+	b.chunks = append(b.chunks, append(pool.Get(size)[:0], p...))
 }
 
 // send writes until nothing is left.
