@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import threading
 import time
-from typing import AsyncIterator
+from typing import Any, AsyncIterator
 
 import pytest
 
@@ -125,6 +125,37 @@ async def test_an_error_answer_has_number_and_words() -> None:
         with pytest.raises(RequestError) as caught:
             await a.request(b.id, SUM)
         assert (caught.value.reason, caught.value.words) == (404, "no such thing")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [("no he\0llo", "no he\ufffdllo"), ("no \ud800", "no ?"), ("not \udc80", "not ?"), ("grüß \U0001f600", "grüß \U0001f600")],
+)
+async def test_words_of_any_kind_reach_the_asker(words: str, told: str) -> None:
+    """They are often made of the question: a peer must not choose how its error ends."""
+    async with pair() as (a, b):
+
+        @b.on_request(SUM)
+        async def refuse(request: Request) -> bytes:
+            raise RequestError(404, words)
+
+        with pytest.raises(RequestError) as caught:
+            await a.request(b.id, SUM)
+        assert (caught.value.reason, caught.value.words) == (404, told)
+
+
+@pytest.mark.parametrize("reason", [-1, 1 << 31, "no such thing", None])
+async def test_a_reason_that_cannot_be_told_is_logged(reason: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async with pair() as (a, b):
+
+        @b.on_request(SUM)
+        async def refuse(request: Request) -> bytes:
+            raise RequestError(reason, "words")
+
+        with pytest.raises(RequestError) as caught:
+            await a.request(b.id, SUM)
+        assert (caught.value.reason, caught.value.words) == (1, "words")
+    assert repr(reason) in caplog.text
 
 
 async def test_an_error_after_parts() -> None:

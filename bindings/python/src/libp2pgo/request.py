@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Request", "RequestStream"]
 
 FAILED = 1
-"""The number that the asker sees when a handler raised something else than RequestError."""
+"""The number that the asker sees when a handler raised something else than RequestError, or one without a number to send."""
+
+LARGEST = 0x7FFFFFFF
+"""The largest number that a handler can answer with."""
 
 
 class Request:
@@ -109,7 +112,15 @@ class RequestServer:
         except asyncio.CancelledError:
             raise
         except RequestError as error:
-            lib.p2p_request_fail(request.handle, error.reason, encode(error.words))
+            reason = error.reason
+            if not isinstance(reason, int) or not 0 <= reason <= LARGEST:
+                logger.error(
+                    "the handler of %s raised a RequestError whose reason is not a number of 0 to %d: %r", self._protocol, LARGEST, reason
+                )
+                reason = FAILED
+            # What the handler says may have been the asker's words: nothing in them may keep it from its answer.
+            words = str(error.words).replace("\0", "\ufffd").encode("utf-8", "replace")
+            lib.p2p_request_fail(request.handle, reason, words)
         except (Cancelled, ClosedError, Timeout) as error:
             logger.debug("%r: nobody waits for the answer: %s", request, error)
         except Exception as error:
