@@ -16,6 +16,8 @@ from helpers import NOBODY, sync_node
 from libp2pgo import __main__ as cli
 from libp2pgo import log
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+
 
 def test_records_become_logging_records(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "libp2pgo")
@@ -147,7 +149,34 @@ def test_ping(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_wrong_use_is_two() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "libp2pgo", "nonsense"], capture_output=True, env={"PYTHONPATH": str(Path(cli.__file__).parents[1])}
-    )
+    done = subprocess.run([sys.executable, "-m", "libp2pgo", "nonsense"], capture_output=True, env=ENVIRONMENT)
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ping", "/x", "--count", "-1"], "--count: '-1' is not a number of 1 or more"),
+        (["ping", "/x", "--count", "many"], "--count: 'many'"),
+        (["ping", "/x", "--timeout", "inf"], "--timeout: 'inf' is not a number of seconds"),
+        (["resolve", "/x", "--timeout", "0"], "--timeout: '0'"),
+        (["explain", "/x", "--attempt", "nan"], "--attempt: 'nan'"),
+        (["explain", "/x", "--attempt", "1e308"], "--attempt: '1e308'"),
+        (["explain", "/x", "--attempt", "soon"], "--attempt: 'soon'"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_wrong_use(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["doctor", "--json"], ["cid", "/no/such/file", "--json"]])
+def test_a_reader_that_left_is_no_accident(words: list[str]) -> None:
+    """As in ``libp2pgo doctor | true``."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb", buffering=0) as out:
+        done = subprocess.run([sys.executable, "-m", "libp2pgo", *words], stdout=out, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    assert (done.returncode, done.stderr) == (1, b"")

@@ -99,6 +99,26 @@ def _doctor(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _count(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:  # which NaN is not, either; the library counts milliseconds
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m libp2pgo", description=__doc__, epilog="exit codes: 0 done, 1 failed, 2 wrong use")
     common = argparse.ArgumentParser(add_help=False)
@@ -137,25 +157,25 @@ def _parser() -> argparse.ArgumentParser:
     resolve = command("resolve", _resolve, "ask DNS what an address stands for")
     resolve.add_argument("address")
     resolve.add_argument("--server", metavar="IP:PORT")
-    resolve.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
+    resolve.add_argument("--timeout", type=_seconds, default=10.0, metavar="SECONDS")
     cid = command("cid", _cid, "print the CID of a file's bytes, as one block")
     cid.add_argument("file")
     cid.add_argument("--codec", default="raw")
     cid.add_argument("--verify", metavar="CID", help="fail unless it is this one")
     ping = command("ping", _ping, "connect to an address and measure round trips")
     ping.add_argument("address")
-    ping.add_argument("--count", type=int, default=3)
-    ping.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
+    ping.add_argument("--count", type=_count, default=3)
+    ping.add_argument("--timeout", type=_seconds, default=10.0, metavar="SECONDS")
     explain = command("explain", _explain, "find out why a peer can, or cannot, be reached")
     explain.add_argument("address", nargs="+", help="of one peer, ending in /p2p/<peer id>")
     explain.add_argument("--protocol", metavar="NAME", help="one that the peer should speak")
-    explain.add_argument("--attempt", type=float, default=5.0, metavar="SECONDS", help="for one address")
+    explain.add_argument("--attempt", type=_seconds, default=5.0, metavar="SECONDS", help="for one address")
     explain.add_argument("--private-network", metavar="FILE", help="the swarm.key of the peer's private network")
     command("doctor", _doctor, "print what this installation is made of")
     return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _main(arguments: list[str] | None) -> int:
     args = _parser().parse_args(arguments)
     try:
         result = args.run(args)
@@ -176,6 +196,18 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name}: {value if isinstance(value, str) else json.dumps(value, indent=2 if isinstance(value, dict) else None)}")
     status: int = getattr(args, "status", OK)
     return status
+
+
+def main(arguments: list[str] | None = None) -> int:
+    try:
+        try:
+            return _main(arguments)
+        finally:
+            print(end="", flush=True)
+    except BrokenPipeError:
+        # Whoever read the output has enough of it. What is left must go somewhere, or Python complains of it at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
 
 
 if __name__ == "__main__":
