@@ -14,6 +14,7 @@
 // ├── TooBigError               larger than allowed
 // └── RequestError              .reason; thrown by a handler, received by the asker
 import { E } from './constants.js'
+import { integerOf } from './memory.js'
 
 /** The stable names of all errors, one per P2P_E_ code, and LIBRARY for one that cannot be loaded. */
 export type ErrorCode = `ERR_LIBP2P_${keyof typeof E | 'LIBRARY'}`
@@ -129,12 +130,12 @@ export class TooBigError extends Libp2pError<'ERR_LIBP2P_TOO_BIG'> {
 
 /** An answer that is an error. Throw it in a request handler; the asker gets an equal one. */
 export class RequestError extends Libp2pError<'ERR_LIBP2P_REMOTE'> {
-  /** The handler's own number, 0 or more. */
+  /** The handler's own number, from 0 to 2147483647; -1 at the asker: the handler gave no answer. */
   readonly reason: number
 
   constructor(reason: number, message: string) {
     super('ERR_LIBP2P_REMOTE', message)
-    this.reason = reason
+    this.reason = integerOf('reason', reason, 0, 0x7fff_ffff)
   }
 }
 
@@ -164,7 +165,8 @@ export function errorOf(status: number, words: string, detail: number): Libp2pEr
     case E.TOO_BIG:
       return new TooBigError(words)
     case E.REMOTE:
-      return new RequestError(detail, words)
+      // No handler may say -1: so it is told here that there was no answer.
+      return Object.assign(new RequestError(0, words), { reason: detail })
     default:
       return new Libp2pError(codes.get(status) ?? 'ERR_LIBP2P_INTERNAL', words)
   }

@@ -271,8 +271,14 @@ export class Node extends EventEmitter<NodeEvents> {
 
   /** A handler's own mistake must not pass unseen; that a peer gave up is no mistake. */
   #onHandlerError(error: unknown, origin: Stream | RequestContext): void {
-    if (this.emit('error:handler', error, origin) || isPeersDoing(error)) return
-    process.emitWarning(`handler of ${origin.protocol} failed: ${inspect(error)}`, 'Libp2pWarning')
+    const warn = (what: string, why: unknown) => process.emitWarning(`${what} failed: ${inspect(why)}`, 'Libp2pWarning')
+    try {
+      if (this.emit('error:handler', error, origin) || isPeersDoing(error)) return
+      warn(`handler of ${origin.protocol}`, error)
+    } catch (mistake) {
+      // Peers make handlers fail; they must not end the process by a listener that fails at that.
+      warn("listener of 'error:handler'", mistake)
+    }
   }
 
   // ---- requests
@@ -425,7 +431,7 @@ export class Node extends EventEmitter<NodeEvents> {
 
 function isPeersDoing(error: unknown): boolean {
   const { code } = (error ?? {}) as { code?: unknown }
-  return typeof code === 'string' && /^ERR_(LIBP2P|STREAM)_/.test(code)
+  return typeof code === 'string' && /^ERR_(LIBP2P|STREAM)_/.test(code) && code !== 'ERR_LIBP2P_INVALID'
 }
 
 /** Starts a node. */

@@ -244,11 +244,13 @@ export class RequestService implements Source {
         await this.#respond(request, answer === undefined ? nothing : bytesOf('answer', answer), 0)
       }
     } catch (error) {
-      if (error instanceof RequestError) {
-        lib.p2p_request_fail(request, error.reason, textOf('words', error.message))
-      } else if (!context.cancelled) {
+      try {
+        if (!(error instanceof RequestError)) throw error
+        // The words travel as a C text, and what the asker sent may be quoted in them.
+        lib.p2p_request_fail(request, error.reason, error.message.replaceAll('\0', '\ufffd'))
+      } catch (mistake) {
         // The asker learns that it failed, not how: that is for the server's own log.
-        this.#onError(error, context)
+        if (!context.cancelled) this.#onError(mistake, context)
       }
     } finally {
       lib.p2p_close(request)

@@ -4,7 +4,7 @@ import { after, test } from 'node:test'
 import { RequestError } from 'libp2pgo'
 import { KIND } from '../dist/constants.js'
 import { native } from '../dist/ffi.js'
-import { assertNoHandles, next, standStill, startPair, until, within } from './helpers.js'
+import { assertNoHandles, collect, next, standStill, startPair, until, within } from './helpers.js'
 
 after(assertNoHandles)
 
@@ -68,6 +68,60 @@ test('a RequestError reaches the asker with code and words', async (t) => {
     assert.match(error.message, /no such thing: grüße/)
     return true
   })
+})
+
+test("a NUL in a RequestError's words does not keep them from the asker", async (t) => {
+  const [a, b] = await startPair(t)
+  b.onRequest('/quote/1', (data) => {
+    throw new RequestError(4, `unknown: ${data}`)
+  })
+  const answer = { code: 'ERR_LIBP2P_REMOTE', reason: 4, message: /unknown: he\ufffdllo/ }
+  await assert.rejects(within(a.request(b.id, '/quote/1', 'he\0llo'), 'the answer'), answer)
+})
+
+test("a RequestError's reason is an integer that is not negative", async (t) => {
+  const expected = { code: 'ERR_LIBP2P_INVALID', message: /^reason: expected an integer from 0 to 2147483647, got / }
+  for (const reason of [-1, 1.5, 2 ** 31, Number.NaN, '4', undefined, null]) {
+    assert.throws(() => new RequestError(reason, 'no'), expected)
+  }
+  assert.equal(new RequestError(2 ** 31 - 1, 'no').reason, 2 ** 31 - 1)
+  const [a, b] = await startPair(t)
+  b.onRequest('/wrong/1', () => {
+    throw new RequestError(-1, 'no')
+  })
+  const warned = next(process, 'warning')
+  const noAnswer = { code: 'ERR_LIBP2P_REMOTE', reason: -1 }
+  await assert.rejects(a.request(b.id, '/wrong/1', ''), noAnswer)
+  assert.match((await warned).message, /\/wrong\/1.*reason: expected an integer/)
+})
+
+test('a RequestError that cannot be sent is heard of', async (t) => {
+  const [a, b] = await startPair(t)
+  b.onRequest('/odd/1', () => {
+    throw Object.assign(new RequestError(4, 'no'), { reason: 'four' })
+  })
+  const heard = next(b, 'error:handler')
+  await assert.rejects(a.request(b.id, '/odd/1', ''), { code: 'ERR_LIBP2P_REMOTE' })
+  assert.ok((await heard) instanceof TypeError)
+})
+
+test("a listener of 'error:handler' that throws is warned of, and the node serves on", async (t) => {
+  const [a, b] = await startPair(t)
+  b.on('error:handler', () => {
+    throw new Error('the listener fails too')
+  })
+  b.onRequest('/bug/1', () => {
+    throw new Error('the handler fails')
+  })
+  b.handle('/bug/2', async () => {
+    throw new Error('the handler fails')
+  })
+  for (const fail of [() => a.request(b.id, '/bug/1', ''), async () => collect(await a.open(b.id, '/bug/2'))]) {
+    const warned = next(process, 'warning')
+    await assert.rejects(fail())
+    assert.match((await warned).message, /error:handler.*the listener fails too/)
+  }
+  assert.ok((await a.ping(b.id)) > 0)
 })
 
 test("a handler's other errors stay its own", async (t) => {
