@@ -154,7 +154,7 @@ class BlockingPump(Pump):
         poller = select.poll()
         poller.register(self._fd, select.POLLIN)
         while not future._done:
-            if self.drain():
+            if self.drain() or future._done:  # again: the poll may have taken the wake-up of who has just completed it
                 continue
             left = None if future.deadline is None else max(0.0, future.deadline - monotonic()) * 1000
             poller.poll(left)

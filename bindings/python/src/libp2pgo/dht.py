@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Generic, Iterable, TypeVar, Union
 
 from . import _abi
-from ._engine import Future, Pump, logger, next_tag
+from ._engine import Pump, logger, next_tag
+from ._inbox import Inbox
 from ._library import encode, finalizer, pointer
-from .errors import Error, Timeout, from_code
+from .errors import Error, from_code
 from .events import CAPACITY, DHTValidate
 from .peer import Multiaddr, PeerId
 from .pubsub import Judgement, Verdict
@@ -54,10 +54,7 @@ class Search(Generic[T]):
     def __init__(self, pump: Pump, make: Callable[[int, int, bytes, bytes], T], function: Callable[..., int], *args: Any) -> None:
         self._pump = pump
         self._make = make
-        self._found: deque[T] = deque()
-        self._ended = False
-        self._error: Error | None = None
-        self._future: Future | None = None
+        self._inbox: Inbox[T] = Inbox(pump, "no result")
         self._end: Finalizer | None = None
         self._tag = next_tag()
         pump.targets[self._tag] = self._arrived
@@ -67,21 +64,17 @@ class Search(Generic[T]):
             pump.targets.pop(self._tag, None)
             raise
         self._end = finalizer(self, pump.lib.p2p_close, self._handle)
-        if self._ended:  # on the thread that serves the sync face
+        if self._inbox.ended:  # on the thread that serves the sync face
             self._end()
 
     def _arrived(self, type_: int, status: int, subject: int, object_: int, value: int, flags: int, text: bytes, data: bytes) -> None:
         if type_ in (_abi.EVENT_DHT_VALUE, _abi.EVENT_DHT_PROVIDER):
-            self._found.append(self._make(status, value, text, data))
+            self._inbox.put(self._make(status, value, text, data))
         elif type_ == _abi.EVENT_CLOSED:
-            if status < 0 and not self._ended:
-                self._error = from_code(status, text.decode("utf-8", "replace"), value)
-            self._release()
-        if self._future is not None:
-            self._pump.wake(self._future)
+            self._over(from_code(status, text.decode("utf-8", "replace"), value) if status < 0 else None)
 
-    def _release(self) -> None:
-        self._ended = True
+    def _over(self, error: Error | None = None) -> None:
+        self._inbox.end(error)
         self._pump.targets.pop(self._tag, None)
         if self._end is not None:
             self._end()
@@ -97,19 +90,7 @@ class Search(Generic[T]):
 
     async def next(self, *, timeout: float | None = None) -> T | None:
         """Return the next result, or None at the end. Cancelling loses nothing. Raises NotEnoughPeers if there was nobody to ask."""
-        while True:
-            future = self._future = self._pump.future()
-            if self._found:
-                return self._found.popleft()
-            if self._ended:
-                error, self._error = self._error, None
-                if error is not None:
-                    raise error
-                return None
-            try:
-                await self._pump.wait(future, timeout)
-            except Timeout:
-                raise Timeout(f"no result within {timeout} s") from None
+        return await self._inbox.next(timeout)
 
     async def aclose(self) -> None:
         """End it."""
@@ -117,10 +98,7 @@ class Search(Generic[T]):
 
     def close(self) -> None:
         """End it; what was found and not fetched can still be."""
-        self._error = None
-        self._release()
-        if self._future is not None:
-            self._pump.wake(self._future)
+        self._over()
 
     async def __aenter__(self) -> Search[T]:
         return self

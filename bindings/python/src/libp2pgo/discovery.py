@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Generic, Iterable, Sequence, TypeVar, Union, overload
 
 from . import _abi
-from ._engine import Future, Pump, next_tag
+from ._engine import Pump, next_tag
+from ._inbox import Inbox
 from ._library import encode, finalizer
-from .errors import Error, Timeout, from_code
+from .errors import Error, from_code
 from .events import CAPACITY
 from .peer import Addresses, Multiaddr, PeerId, address_lines
 
@@ -120,65 +120,20 @@ def _make(type_: int, status: int, object_: int, value: int, flags: int, text: b
     return None
 
 
-class _Flow(Generic[T]):
-    """Events on their way to one reader, at most ``capacity`` of them; what it had no room for is counted in ``missed``."""
-
-    def __init__(self, pump: Pump, what: str, capacity: int = CAPACITY) -> None:
-        self.missed = 0
-        self._pump = pump
-        self._what = what
-        self._capacity = capacity
-        self._waiting: deque[T] = deque()
-        self._ended = False
-        self._error: Error | None = None
-        self._future: Future | None = None
-
-    def put(self, item: T) -> None:
-        if len(self._waiting) >= self._capacity:
-            self._waiting.popleft()
-            self.missed += 1
-        self._waiting.append(item)
-        self._wake()
-
-    def end(self, error: Error | None = None) -> None:
-        if not self._ended:
-            self._ended, self._error = True, error
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._future is not None:
-            self._pump.wake(self._future)
-
-    async def next(self, timeout: float | None) -> T | None:
-        while True:
-            future = self._future = self._pump.future()
-            if self._waiting:
-                return self._waiting.popleft()
-            if self._ended:
-                error, self._error = self._error, None
-                if error is not None:
-                    raise error
-                return None
-            try:
-                await self._pump.wait(future, timeout)
-            except Timeout:
-                raise Timeout(f"no {self._what} within {timeout} s") from None
-
-
 class DiscoveryEvents(Generic[E]):
     """An async iterator of what discovery does, from its creation on. Bounded: ``missed`` counts what was not fetched in time."""
 
     def __init__(self, pump: Pump, types: tuple[type[Any], ...]) -> None:
-        self.flow: _Flow[Any] = _Flow(pump, "event")
+        self.inbox: Inbox[Any] = Inbox(pump, "no event", CAPACITY)
         self.types = types
 
     @property
     def missed(self) -> int:
-        return self.flow.missed
+        return self.inbox.missed
 
     async def next(self, *, timeout: float | None = None) -> E | None:
         """Return the next event, or None at the end. Cancelling loses nothing."""
-        event: E | None = await self.flow.next(timeout)
+        event: E | None = await self.inbox.next(timeout)
         return event
 
     def __aiter__(self) -> DiscoveryEvents[E]:
@@ -192,7 +147,7 @@ class DiscoveryEvents(Generic[E]):
 
     def close(self) -> None:
         """End it."""
-        self.flow.end()
+        self.inbox.end()
 
     async def __aenter__(self) -> DiscoveryEvents[E]:
         return self
@@ -241,14 +196,14 @@ class _Running:
             self._closed = True
             self._over(from_code(status, text.decode("utf-8", "replace"), value) if status < 0 else None)
             for watcher in tuple(self._watchers):
-                watcher.flow.end()
+                watcher.inbox.end()
             return
         event = _make(type_, status, object_, value, flags, text)
         if event is not None:
             self._happened(event)
             for watcher in tuple(self._watchers):
                 if isinstance(event, watcher.types or object):
-                    watcher.flow.put(event)
+                    watcher.inbox.put(event)
 
     def _happened(self, event: DiscoveryEvent) -> None:
         """Take an event."""
@@ -291,7 +246,7 @@ class _Running:
         self._release()
         self._over(None)
         for watcher in tuple(self._watchers):
-            watcher.flow.end()
+            watcher.inbox.end()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.topic}, {'closed' if self._closed else 'open'}>"
@@ -315,19 +270,19 @@ class PeerSearch(_Running):
 
     def __init__(self, core: Core, topic: str) -> None:
         super().__init__(core, topic)
-        self._flow: _Flow[FoundPeer] = _Flow(self._pump, "peer", 1 << 20)
+        self._inbox: Inbox[FoundPeer] = Inbox(self._pump, "no peer")
 
     def _happened(self, event: DiscoveryEvent) -> None:
         if isinstance(event, FoundPeer):
-            self._flow.put(event)
+            self._inbox.put(event)
 
     def _over(self, error: Error | None) -> None:
-        self._flow.end(error)
+        self._inbox.end(error)
         self._release()
 
     async def next(self, *, timeout: float | None = None) -> FoundPeer | None:
         """Return the next peer, or None at the end. Cancelling loses nothing. Raises what a source failed with if none could be asked."""
-        return await self._flow.next(timeout)
+        return await self._inbox.next(timeout)
 
     def __aiter__(self) -> PeerSearch:
         return self
@@ -354,23 +309,23 @@ class Meeting(_Running):
 
     def __init__(self, core: Core, topic: str) -> None:
         super().__init__(core, topic)
-        self._flow: _Flow[PeerId] = _Flow(self._pump, "peer")
+        self._inbox: Inbox[PeerId] = Inbox(self._pump, "no peer", CAPACITY)
 
     def _happened(self, event: DiscoveryEvent) -> None:
         if isinstance(event, PeerMet):
-            self._flow.put(event.peer)
+            self._inbox.put(event.peer)
 
     def _over(self, error: Error | None) -> None:
-        self._flow.end(error)
+        self._inbox.end(error)
 
     @property
     def missed(self) -> int:
         """Peers that the iteration lost because they were not fetched; :meth:`peers` has all."""
-        return self._flow.missed
+        return self._inbox.missed
 
     async def next(self, *, timeout: float | None = None) -> PeerId | None:
         """Return the next peer that is connected, or None when the meeting is closed. Cancelling loses nothing."""
-        return await self._flow.next(timeout)
+        return await self._inbox.next(timeout)
 
     def __aiter__(self) -> Meeting:
         return self

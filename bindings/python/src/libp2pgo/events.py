@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, Union
 
 from . import _abi, nat, relay
-from ._engine import Bell, Future, Pump, poll
+from ._engine import Bell, Pump, poll
+from ._inbox import Inbox
 from ._library import Library
 from .errors import Error, Timeout, from_code
 from .peer import Multiaddr, PeerId
@@ -296,7 +297,6 @@ class Events(Generic[E]):
         self._capacity = capacity
         self._waiting: deque[Any] = deque()
         self._closed = False
-        self._future: Future | None = None
         self._bell: Bell | None = None
         hub.add(self)
 
@@ -360,36 +360,19 @@ class TopicEvents:
     """An async iterator of who joins and leaves a topic, from its creation on. Bounded as :class:`Events` is."""
 
     def __init__(self, pump: Pump) -> None:
-        self.missed = 0
+        self._inbox: Inbox[PeerJoined | PeerLeft] = Inbox(pump, "nobody joined or left", CAPACITY)
+
+    @property
+    def missed(self) -> int:
         """Events that were lost because they were not fetched."""
-        self._pump = pump
-        self._waiting: deque[PeerJoined | PeerLeft] = deque()
-        self._closed = False
-        self._future: Future | None = None
+        return self._inbox.missed
 
     def put(self, event: PeerJoined | PeerLeft) -> None:
-        if len(self._waiting) >= CAPACITY:
-            self._waiting.popleft()
-            self.missed += 1
-        self._waiting.append(event)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._future is not None:
-            self._pump.wake(self._future)
+        self._inbox.put(event)
 
     async def next(self, *, timeout: float | None = None) -> PeerJoined | PeerLeft | None:
         """Return the next event, or None when the topic or the iterator is closed. Cancelling loses nothing."""
-        while True:
-            future = self._future = self._pump.future()
-            if self._waiting:
-                return self._waiting.popleft()
-            if self._closed:
-                return None
-            try:
-                await self._pump.wait(future, timeout)
-            except Timeout:
-                raise Timeout(f"nobody joined or left within {timeout} s") from None
+        return await self._inbox.next(timeout)
 
     def __aiter__(self) -> TopicEvents:
         return self
@@ -402,8 +385,7 @@ class TopicEvents:
 
     def close(self) -> None:
         """End it."""
-        self._closed = True
-        self._wake()
+        self._inbox.end()
 
     async def __aenter__(self) -> TopicEvents:
         return self
