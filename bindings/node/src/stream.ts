@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { inspect } from 'node:util'
 import { type CallOptions, call, type Late } from './call.js'
-import { EVENT, FLAG, PENDING } from './constants.js'
+import { E, EVENT, FLAG, PENDING } from './constants.js'
 import { ClosedError, errorOf, Libp2pError } from './errors.js'
 import { bytesOf, check, type Handle, integerOf, lastError, takeText } from './memory.js'
 import type { Queue, Source } from './queue.js'
@@ -67,6 +67,7 @@ export class Stream extends Duplex implements Source {
   #socket: Socket | undefined
   #gone = false
   #ended = false
+  #deaf = false
   #promised = false
 
   /** @internal */
@@ -127,6 +128,7 @@ export class Stream extends Duplex implements Source {
   closeRead(): void {
     if (this.destroyed || this.readableEnded) return
     check(this.#queue.lib, this.#queue.lib.p2p_stream_close_read(this.#handle))
+    this.#deaf = true
     this.#endReading()
   }
 
@@ -348,7 +350,7 @@ export class Stream extends Duplex implements Source {
 
   /** @internal */
   onEvent(event: Records): void {
-    if (this.destroyed) return
+    if (this.destroyed || (this.#deaf && isOfReading(event))) return
     switch (event.type) {
       case EVENT.STREAM_DATA:
         if (this.#frames) this.#frames.push(event.data())
@@ -382,6 +384,11 @@ export class Stream extends Duplex implements Source {
     const state = this.destroyed ? 'closed' : `reading ${flow(this.readableEnded)}, writing ${flow(this.writableEnded)}`
     return `Stream { peer: '${this.peer}', protocol: '${this.protocol}', state: '${state}' }`
   }
+}
+
+/** Tells only those who read: data, their end, and that reading ended by our own wish. A reset ends the writing too. */
+function isOfReading({ type, status }: Records): boolean {
+  return type === EVENT.STREAM_DATA || type === EVENT.STREAM_END || (type === EVENT.STREAM_RESET && status === E.STATE)
 }
 
 /** The messages of one stream, in order; bounded by the stream's credit. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { after, test } from 'node:test'
-import { assertNoHandles, collect, next, openPair, standStill, within } from './helpers.js'
+import { assertNoHandles, collect, next, openPair, standStill, until, within } from './helpers.js'
 
 after(assertNoHandles)
 
@@ -88,6 +88,23 @@ for (const mode of ['readMessage', 'frames']) {
     await within(rejected, 'the rejection')
   })
 }
+
+test('closeRead() ends frames() and throws away a message that waits; writing goes on', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  const frames = theirs.frames()
+  ours.writeMessage('one')
+  assert.equal((await within(frames.next(), 'the message')).value.toString(), 'one')
+  await new Promise((resolve) => setImmediate(resolve))
+  ours.writeMessage('two')
+  standStill(1)
+  theirs.closeRead()
+  assert.equal((await frames.next()).done, true)
+  await until(() => theirs.readableEnded, 'the end of the reading')
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal((await frames.next()).done, true)
+  await theirs.writeMessage('answer')
+  assert.equal((await within(ours.readMessage(), 'the answer')).toString(), 'answer')
+})
 
 test('an aborted read loses nothing', async (t) => {
   const { ours, theirs } = await openPair(t)

@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises'
 import { after, test } from 'node:test'
 import { inspect } from 'node:util'
 import { StreamResetError } from 'libp2pgo'
-import { assertNoHandles, collect, next, openPair, startNode, startPair, until, within } from './helpers.js'
+import { assertNoHandles, collect, next, openPair, standStill, startNode, startPair, until, within } from './helpers.js'
 
 after(assertNoHandles)
 
@@ -278,6 +278,55 @@ test('closeRead() throws the rest away, writing goes on', async (t) => {
   ours.write('into the void')
   theirs.end('still here')
   assert.equal((await within(collect(ours), 'the text')).toString(), 'still here')
+})
+
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+for (const waits of [true, false]) {
+  test(`closeRead() after reading leaves the answer its way${waits ? ', data that waits being thrown away' : ''}`, async (t) => {
+    const { ours, theirs } = await openPair(t)
+    ours.write('one')
+    await next(theirs, 'data')
+    await turn()
+    if (waits) {
+      ours.write('two')
+      standStill(1)
+    }
+    theirs.closeRead()
+    // What the library tells of the end of the reading.
+    standStill(1)
+    await turn()
+    theirs.end('answer')
+    assert.equal((await within(collect(ours), 'the answer')).toString(), 'answer')
+  })
+}
+
+test('a handler that has not read all still sends its whole answer', async (t) => {
+  const [a, b] = await startPair(t)
+  const answer = Buffer.alloc(1024 * 1024)
+  let asker
+  b.handle('/first/1', async (stream) => {
+    await next(stream, 'data')
+    await turn()
+    asker.write('more')
+    standStill(1)
+    stream.end(answer)
+  })
+  asker = await a.open(b.id, '/first/1')
+  asker.write('question')
+  assert.equal((await within(collect(asker), 'the answer')).length, answer.length)
+})
+
+test('a reset that waits at closeRead() is told', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  ours.write('one')
+  await next(theirs, 'data')
+  await turn()
+  const failed = next(theirs, 'error')
+  ours.reset(5)
+  standStill(1)
+  theirs.closeRead()
+  assert.equal((await failed).reason, 5)
 })
 
 test('a read deadline ends the stream with a timeout', async (t) => {
