@@ -143,42 +143,50 @@ export class Stream extends Duplex implements Source {
   // ---- writing bytes
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: WriteCallback): void {
-    const { lib } = this.#queue
-    const write = framed.has(chunk) ? lib.p2p_stream_write_message : lib.p2p_stream_write
-    // No timeout: backpressure may last; `setDeadline` bounds it where wanted.
-    const status = write(this.#handle, chunk, chunk.length, this.#queue.callOf(this.#tag, -1))
-    if (status === PENDING) this.#writing = callback
-    else if (status < 0) callback(lastError(lib, status))
-    else callback()
+    const status = this.#send(chunk, callback)
+    if (status !== PENDING) callback(status < 0 ? lastError(this.#queue.lib, status) : null)
   }
 
   override _writev(entries: { chunk: Buffer; encoding: BufferEncoding }[], callback: WriteCallback): void {
     let from = 0
+    // A loop and no call from within a call: of small messages there may be more than the stack is deep.
     const next = (error?: Error | null): void => {
-      if (error || from === entries.length) {
-        callback(error)
-        return
+      let failure = error
+      while (!failure && from < entries.length) {
+        const chunk = (entries[from] as { chunk: Buffer }).chunk
+        let to = from + 1
+        let size = chunk.length
+        while (to < entries.length && !framed.has(chunk)) {
+          const { chunk: more } = entries[to] as { chunk: Buffer }
+          if (framed.has(more) || size + more.length > GATHER_LIMIT) break
+          size += more.length
+          to++
+        }
+        const gathered =
+          to === from + 1
+            ? chunk
+            : Buffer.concat(
+                entries.slice(from, to).map((entry) => entry.chunk),
+                size,
+              )
+        from = to
+        const status = this.#send(gathered, next)
+        if (status === PENDING) return
+        if (status < 0) failure = lastError(this.#queue.lib, status)
       }
-      const chunk = (entries[from] as { chunk: Buffer }).chunk
-      let to = from + 1
-      let size = chunk.length
-      while (to < entries.length && !framed.has(chunk)) {
-        const { chunk: more } = entries[to] as { chunk: Buffer }
-        if (framed.has(more) || size + more.length > GATHER_LIMIT) break
-        size += more.length
-        to++
-      }
-      const gathered =
-        to === from + 1
-          ? chunk
-          : Buffer.concat(
-              entries.slice(from, to).map((entry) => entry.chunk),
-              size,
-            )
-      from = to
-      this._write(gathered, 'binary', next)
+      callback(failure)
     }
     next()
+  }
+
+  /** Hands the library bytes, or a message, and returns its result; `done` follows if that is pending. */
+  #send(chunk: Buffer, done: WriteCallback): number {
+    const { lib } = this.#queue
+    const write = framed.has(chunk) ? lib.p2p_stream_write_message : lib.p2p_stream_write
+    // No timeout: backpressure may last; `setDeadline` bounds it where wanted.
+    const status = write(this.#handle, chunk, chunk.length, this.#queue.callOf(this.#tag, -1))
+    if (status === PENDING) this.#writing = done
+    return status
   }
 
   override _final(callback: WriteCallback): void {

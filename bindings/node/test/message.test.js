@@ -162,6 +162,23 @@ test('a stream is read in one way', async (t) => {
   assert.throws(() => ours.frames(), { code: 'ERR_LIBP2P_STATE' })
 })
 
+for (const how of ['behind a write that waits', 'corked']) {
+  test(`20,000 small messages ${how} go out`, async (t) => {
+    const { ours, theirs } = await openPair(t)
+    const writes = []
+    // Larger than what the peer's side takes before it is read.
+    if (how === 'corked') ours.cork()
+    else writes.push(ours.writeMessage(Buffer.alloc(4 * 1024 * 1024)))
+    for (let i = 0; i < 20_000; i++) writes.push(ours.writeMessage(`${i}`))
+    ours.uncork()
+    ours.end()
+    const got = []
+    for await (const message of theirs.frames({ max: 4 * 1024 * 1024 })) if (message.length < 10) got.push(message)
+    await within(Promise.all(writes), 'the writes')
+    assert.deepEqual(got.map(String), Array.from({ length: 20_000 }, (_, i) => String(i)))
+  })
+}
+
 test('a message to a peer that reset fails its promise and no more', async (t) => {
   const { ours, theirs } = await openPair(t)
   theirs.reset(1)
