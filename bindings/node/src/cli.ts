@@ -53,6 +53,8 @@ function parse() {
 }
 
 function fail(error: unknown): never {
+  // Who read our output has seen enough of it, as `head` does.
+  if ((error as { code?: unknown }).code === 'EPIPE') process.exit(0)
   const wrongUse = error instanceof UsageError
   process.stderr.write(`libp2pgo: ${(error as Error).message}\n${wrongUse ? `\n${usage}` : ''}`)
   process.exit(wrongUse ? 2 : 1)
@@ -60,8 +62,17 @@ function fail(error: unknown): never {
 
 const { values, positionals } = parse()
 
-function print(text: string, facts: object): void {
-  process.stdout.write(`${values.json ? JSON.stringify(facts) : text}\n`)
+// A write's callback is told what went wrong; an event that nobody heard would end the process first.
+process.stdout.on('error', () => {})
+
+function say(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(text, (error) => (error ? reject(error) : resolve()))
+  })
+}
+
+function print(text: string, facts: object): Promise<void> {
+  return say(`${values.json ? JSON.stringify(facts) : text}\n`)
 }
 
 function argument(index: number, name: string): string {
@@ -77,7 +88,7 @@ async function ping(address: string, count: number): Promise<void> {
     const peer = await node.connect(address)
     for (let i = 0; i < count; i++) {
       const ms = await node.ping(peer)
-      print(`${peer}: ${ms.toFixed(3)} ms`, { peer, ms })
+      await print(`${peer}: ${ms.toFixed(3)} ms`, { peer, ms })
     }
   } finally {
     await node.close()
@@ -88,7 +99,7 @@ async function explain(addresses: string[]): Promise<void> {
   const node = await createNode({ listen: [], private_network: values['private-network'] })
   try {
     const found = await node.explain(addresses, { protocol: values.protocol, timeout: Number.POSITIVE_INFINITY })
-    print(found.text.trimEnd(), found)
+    await print(found.text.trimEnd(), found)
     if (!['self', 'connected', 'reachable', 'relay_only'].includes(found.verdict)) process.exitCode = 1
   } finally {
     await node.close()
@@ -100,7 +111,7 @@ async function writeKey(key: Buffer, path: string): Promise<void> {
   // 'wx': a key that exists is never overwritten.
   await writeFile(path, exportKey(key, values.format as KeyFormat), { mode: 0o600, flag: 'wx' })
   const peer = peerIdOfKey(key)
-  print(peer, { peer, file: path })
+  await print(peer, { peer, file: path })
 }
 
 async function readKey(path: string): Promise<Buffer> {
@@ -110,19 +121,19 @@ async function readKey(path: string): Promise<Buffer> {
 
 async function id(path: string): Promise<void> {
   const peer = peerIdOfKey(await readKey(path))
-  print(peer, { peer, file: path })
+  await print(peer, { peer, file: path })
 }
 
 async function showKey(path: string): Promise<void> {
   const key = publicKeyOf(await readKey(path))
   const known = { ...publicKeyInfo(key), public: exportPublicKey(key, 'base64').toString() }
-  print(`${known.type} ${known.peer}\n${known.cid}\n${known.public}`, known)
+  await print(`${known.type} ${known.peer}\n${known.cid}\n${known.public}`, known)
 }
 
 async function main(): Promise<void> {
   const [command, verb] = positionals
-  if (values.help || command === undefined) process.stdout.write(usage)
-  else if (command === 'version') print(version(), buildInfo())
+  if (values.help || command === undefined) await say(usage)
+  else if (command === 'version') await print(version(), buildInfo())
   else if (command === 'id') await id(argument(1, 'key file'))
   else if (command === 'key' && verb === 'new')
     await writeKey(createKey(values.type as KeyType), argument(2, 'key file'))

@@ -1,11 +1,11 @@
 // The command line.
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { stat } from 'node:fs/promises'
+import { execFile, spawn } from 'node:child_process'
+import { open, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { startNode, workFolder } from './helpers.js'
+import { collect, next, startNode, UNIT, workFolder } from './helpers.js'
 
 const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
 
@@ -59,6 +59,28 @@ test('ping measures', async (t) => {
   for (const { peer, ms } of lines) {
     assert.equal(peer, node.id)
     assert.ok(ms > 0)
+  }
+})
+
+test('a reader that goes away ends the command quietly', async (t) => {
+  const node = await startNode(t)
+  const child = spawn(process.execPath, [cli, 'ping', node.addresses[0], '--count', '1000000'])
+  t.after(() => child.kill())
+  const ended = next(child, 'close', 20 * UNIT)
+  const words = collect(child.stderr)
+  await next(child.stdout, 'data', 20 * UNIT)
+  child.stdout.destroy()
+  assert.deepEqual({ code: await ended, stderr: (await words).toString() }, { code: 0, stderr: '' })
+})
+
+test('output that cannot be written is an error', async (t) => {
+  const full = await open('/dev/full', 'w')
+  t.after(() => full.close())
+  for (const command of ['version', '--help']) {
+    const child = spawn(process.execPath, [cli, command], { stdio: ['ignore', full.fd, 'pipe'] })
+    const ended = next(child, 'close', 20 * UNIT)
+    assert.match((await collect(child.stderr)).toString(), /^libp2pgo: ENOSPC.*\n$/)
+    assert.equal(await ended, 1)
   }
 })
 
