@@ -15,11 +15,8 @@ import (
 	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
 	"github.com/libp2p/go-libp2p-kad-dht/records"
 	kadrecord "github.com/libp2p/go-libp2p-record"
-	"github.com/libp2p/go-libp2p/core/event"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
@@ -37,9 +34,8 @@ type DHT struct {
 
 	switching sync.Mutex // held while the mode changes
 
-	mu        sync.Mutex
-	mode      string // guarded by mu; client, server or auto
-	reachable bool   // guarded by mu; as AutoNAT found last
+	mu   sync.Mutex
+	mode string // guarded by mu; client, server or auto
 }
 
 // dhtTable is one routing table with the protocol that fills it.
@@ -86,10 +82,8 @@ func startDHT(n *Node) (*DHT, error) {
 		}
 		d.tables = append(d.tables, t)
 	}
-	if err := d.watchReachability(); err != nil {
-		return nil, err
-	}
 	d.applyMode(false)
+	d.watchReachability()
 	if d.own, err = loadOwnRecords(d); err != nil {
 		return nil, err
 	}
@@ -206,9 +200,7 @@ func (d *DHT) applyMode(tell bool) {
 	d.switching.Lock()
 	defer d.switching.Unlock()
 	before := d.serving()
-	d.mu.Lock()
-	mode, reachable := d.mode, d.reachable
-	d.mu.Unlock()
+	mode, reachable := d.Mode(), d.node.Reachability() == "public"
 	for _, t := range d.tables {
 		// Peers of the local network reach the node whatever the world does.
 		t.host.serve(mode == "server" || mode == "auto" && (reachable || t.network == "lan"))
@@ -238,27 +230,18 @@ func (d *DHT) modeWord() string {
 }
 
 // watchReachability makes an automatic node a server while it is known to be reachable.
-func (d *DHT) watchReachability() error {
-	sub, err := d.node.host.EventBus().Subscribe(new(event.EvtLocalReachabilityChanged), eventbus.BufSize(16), eventbus.Name("libp2pgo DHT"))
-	if err != nil {
-		return Errorf(ErrInternal, "subscribe to reachability: %w", err)
-	}
-	context.AfterFunc(d.node.ctx, func() { sub.Close() })
+func (d *DHT) watchReachability() {
 	d.node.spawn("DHT mode", func() {
-		for e := range sub.Out() {
-			changed, ok := e.(event.EvtLocalReachabilityChanged)
-			if !ok {
-				continue
-			}
-			d.mu.Lock()
-			d.reachable = changed.Reachability == network.ReachabilityPublic
-			d.mu.Unlock()
-			if d.node.ctx.Err() == nil {
-				d.applyMode(true)
+		for d.node.ctx.Err() == nil {
+			_, changed := d.node.nat.reach.state()
+			d.applyMode(true)
+			select {
+			case <-changed:
+			case <-d.node.ctx.Done():
+				return
 			}
 		}
 	})
-	return nil
 }
 
 // active returns the tables that know a peer; all if none does.

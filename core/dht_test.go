@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/libp2pgo/libp2pgo/core"
 )
@@ -472,4 +473,25 @@ func TestDHTAutoFollowsReachability(t *testing.T) {
 			t.Fatalf("%v: answers %v", is.reachable, e.Addresses)
 		}
 	}
+}
+
+// It follows what the node calls its reachability, in which version 2 of AutoNAT goes before version 1.
+func TestDHTAutoFollowsAutoNAT2(t *testing.T) {
+	events := newEvents()
+	n := startWith(t, config(t, "dht.mode", "auto"), events.inbox())
+	address := []ma.Multiaddr{ma.StringCast("/ip4/1.2.3.4/tcp/4001")}
+	expect := func(mode string) {
+		t.Helper()
+		if e := events.wait(t, core.DHTModeChanged, nil); e.Source != mode {
+			t.Fatalf("event %+v", e)
+		}
+	}
+	tell(t, n, event.EvtHostReachableAddrsChanged{Reachable: address})
+	expect("server")
+	tell(t, n, event.EvtHostReachableAddrsChanged{})
+	expect("client")
+	tell(t, n, event.EvtLocalReachabilityChanged{Reachability: network.ReachabilityPublic})
+	expect("server")
+	tell(t, n, event.EvtHostReachableAddrsChanged{Unreachable: address})
+	expect("client")
 }
