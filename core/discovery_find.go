@@ -82,11 +82,12 @@ func (n *Node) Find(topic string, o FindOptions, inbox Inbox[DiscoveryEvent]) (*
 		s.sources = append(s.sources, &sourceState{source: source})
 	}
 	s.running.Store(int32(len(s.sources)))
+	p := pauses{millis(o.RetryMinMs), millis(o.IntervalMs)}
 	for _, state := range s.sources {
 		safeGo("find", func() {
 			defer s.working.Done()
 			defer s.ended()
-			n.keepFinding(s.ctx, state, topic, pauses{millis(o.RetryMinMs), millis(o.IntervalMs)}, o.Follow, nil,
+			n.keepFinding(s.ctx, state, topic, p, p, o.Follow, nil,
 				func(info peer.AddrInfo) bool { return s.found(state, info) }, s.tell)
 		})
 	}
@@ -171,10 +172,11 @@ func (s *PeerSearch) Info() any {
 	return PeerSearchInfo{"peer_search", s.topic, found, s.ctx.Err() == nil, sourceInfos(s.sources), mailboxInfo(s.events)}
 }
 
-// keepFinding looks at one source, once or until ctx ends. found is called with each peer and reports whether it is news; news shorten the pauses.
-func (n *Node) keepFinding(ctx context.Context, s *sourceState, topic string, p pauses, follow bool, wake <-chan struct{}, found func(peer.AddrInfo) bool, tell func(DiscoveryEvent)) {
+// keepFinding looks at one source, once or until ctx ends. found is called with each peer and reports whether it is news; news shorten the pauses
+// between looks. Those after failures grow apart from them.
+func (n *Node) keepFinding(ctx context.Context, s *sourceState, topic string, looks, failures pauses, follow bool, wake <-chan struct{}, found func(peer.AddrInfo) bool, tell func(DiscoveryEvent)) {
 	var state []byte
-	pause := time.Duration(0)
+	var looked, failed time.Duration // the last pause of each kind; 0: none yet
 	for ctx.Err() == nil {
 		news := false
 		attempt, cancel := context.WithTimeout(ctx, discoveryAttempt)
@@ -187,9 +189,11 @@ func (n *Node) keepFinding(ctx context.Context, s *sourceState, topic string, p 
 		if ctx.Err() != nil {
 			return
 		}
-		pause = p.after(pause)
+		var pause time.Duration
 		if err != nil {
 			s.failed(err)
+			failed = failures.after(failed)
+			pause = failed
 			nextMs := pause.Milliseconds()
 			if !follow {
 				nextMs = -1
@@ -197,9 +201,12 @@ func (n *Node) keepFinding(ctx context.Context, s *sourceState, topic string, p 
 			tell(DiscoveryEvent{Type: DiscoveryFailed, Source: s.source.name(), Err: sourceError(s.source, err), NextMs: nextMs})
 		} else {
 			s.looked()
+			failed = 0
+			looked = looks.after(looked)
 			if news {
-				pause = p.min
+				looked = looks.min
 			}
+			pause = looked
 		}
 		if !follow || !sleep(ctx, pause, wake) {
 			return

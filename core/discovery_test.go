@@ -142,6 +142,18 @@ func TestFindNamesTheSourceThatFails(t *testing.T) {
 	mustMatch(t, err, core.ErrClosed)
 }
 
+// A source that fails is asked again within retry_max_ms, however long the pauses between looks at one that answers may be.
+func TestMeetAsksAFailingSourceAgainInTime(t *testing.T) {
+	plain := start(t) // no rendezvous point
+	told := newTidings()
+	meetAt(t, start(t, "rendezvous.points", onLines(plain.Addresses())), "t", `{"advertise":false,"retry_min_ms":10,"retry_max_ms":40,"interval_ms":86400000}`, told)
+	for _, want := range []int64{10, 20, 40, 40, 40} {
+		if e := told.wait(t, core.DiscoveryFailed, ""); e.NextMs != want {
+			t.Fatalf("%+v, want the next in %d ms", e, want)
+		}
+	}
+}
+
 // A DHT without peers cannot be asked. The search fails for it alone, not when another source has answered.
 func TestFindInALonelyDHT(t *testing.T) {
 	for _, mode := range []string{"client", "server"} {

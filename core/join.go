@@ -86,15 +86,17 @@ func (n *Node) Meet(topic string, o MeetOptions, inbox Inbox[DiscoveryEvent]) (*
 		return nil, err
 	}
 	m.work("meeting", m.dial)
+	looks := pauses{millis(o.RetryMinMs), millis(max(o.IntervalMs, o.RetryMinMs))}
+	failures := pauses{millis(o.RetryMinMs), millis(o.RetryMaxMs)}
 	for _, s := range m.sources {
 		if o.Advertise {
 			m.work("advertise", func() {
-				n.keepAdvertising(m.ctx, s, topic, millis(o.TTLMs), pauses{millis(o.RetryMinMs), millis(o.RetryMaxMs)}, 0, m.tell)
+				n.keepAdvertising(m.ctx, s, topic, millis(o.TTLMs), failures, 0, m.tell)
 			})
 		}
 		if o.Find {
 			m.work("find", func() {
-				n.keepFinding(m.ctx, s, topic, pauses{millis(o.RetryMinMs), millis(max(o.IntervalMs, o.RetryMinMs))}, true, nil,
+				n.keepFinding(m.ctx, s, topic, looks, failures, true, nil,
 					func(info peer.AddrInfo) bool { return m.found(s.source.name(), info) }, m.tell)
 			})
 		}
