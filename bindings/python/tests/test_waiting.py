@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import threading
-from typing import Any, Callable
+from time import monotonic
+from typing import Any, Callable, Iterator
 
 import pytest
 
 import libp2pgo
 from helpers import node, pair, sync_node
+from libp2pgo import sync
 
 ITERATORS: dict[str, Callable[[libp2pgo.Node], Any]] = {
     "Events": lambda n: n.events(libp2pgo.PeerGraylisted),
@@ -70,3 +74,92 @@ def test_all_threads_that_wait_hear_of_the_end() -> None:
         for thread in threads:
             thread.join(5)
         assert found == [None, None]
+
+
+@contextlib.contextmanager
+def meanwhile(step: Callable[[], object], pause: float) -> Iterator[threading.Event]:
+    """Something that another thread repeats, for some seconds at most; the event tells that those are over."""
+    over, enough = threading.Event(), threading.Event()
+
+    def work() -> None:
+        end = monotonic() + 5
+        while monotonic() < end and not enough.wait(pause):
+            step()
+        over.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield over
+    finally:
+        enough.set()
+        thread.join()
+
+
+def test_what_comes_for_others_does_not_prolong_a_timeout() -> None:
+    with sync_node() as a, sync_node() as b:
+        events = a.events(libp2pgo.PeerGraylisted)
+
+        def come_and_go() -> None:
+            b.connect(a.addresses)
+            b.disconnect(a.id)
+
+        with meanwhile(come_and_go, 0.05) as over:
+            with pytest.raises(libp2pgo.Timeout, match=r"within 0\.5 s"):
+                events.next(timeout=0.5)
+            assert not over.is_set()
+
+
+@pytest.mark.parametrize(("read", "drop"), [("readline", b"x"), ("read_message", b"\x80")])
+def test_a_peer_that_drips_does_not_prolong_a_timeout(read: str, drop: bytes) -> None:
+    """One timeout holds for a whole line, and for the length of a message and the message together."""
+    drops = threading.Semaphore(9)  # a tenth byte would make the length malformed
+    with sync_node() as a, sync_node() as b, contextlib.ExitStack() as stack:
+
+        @b.handle("/test/drip/1")
+        def drip(stream: sync.Stream) -> None:
+            def step() -> None:
+                if drops.acquire(blocking=False):
+                    stream.write(drop)
+
+            with meanwhile(step, 0.15):
+                stream.read()
+
+        a.connect(b.addresses)
+        stream = stack.enter_context(a.open_stream(b.id, "/test/drip/1"))
+        stream.write(b"?")
+        with pytest.raises(libp2pgo.Timeout):
+            getattr(stream, read)(timeout=0.5)
+        assert drops.acquire(blocking=False)
+        stream.reset()
+
+
+@pytest.mark.parametrize("timeout", [0, -0.1, -math.inf])
+def test_a_timeout_below_zero_is_over_at_once(timeout: float) -> None:
+    with sync_node() as n:
+        results: list[object] = []
+
+        def wait() -> None:
+            for items in (n.subscribe("t"), n.events(libp2pgo.PeerGraylisted), n.discovery.join("t", sources=["peers"])):
+                with items, pytest.raises(libp2pgo.Timeout) as caught:
+                    items.next(timeout=timeout)
+                results.append(caught.type)
+
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        thread.join(5)
+        assert results == [libp2pgo.Timeout] * 3
+
+
+async def test_infinity_is_no_limit_and_nan_is_refused() -> None:
+    async with pair() as (a, b):
+        assert await a.ping(b.id, timeout=math.inf) > 0
+        with pytest.raises(libp2pgo.InvalidArgument, match="nan"):
+            await a.ping(b.id, timeout=math.nan)
+        async with a.subscribe("t") as items:
+            waiting = asyncio.ensure_future(items.next(timeout=math.inf))
+            await asyncio.sleep(0)
+            await b.publish("t", b"x", min_peers=1)
+            assert (await waiting).data == b"x"
+            with pytest.raises(libp2pgo.InvalidArgument, match="nan"):
+                await items.next(timeout=math.nan)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import select
 import threading
-from time import monotonic
 from typing import Any, Callable, Coroutine, Generator, TypeVar
 
-from ._engine import Future, Pump, Work, _end_queue, queue_fd
+from ._engine import Deadline, Future, Pump, Work, _end_queue, poll_ms, queue_fd
 from ._library import Library, finalizer
 from .errors import Error, StateError, Timeout
 
@@ -19,7 +18,7 @@ logger = logging.getLogger("libp2pgo")
 class BlockingFuture:
     """A future whose await blocks the thread."""
 
-    __slots__ = ("_done", "_error", "_event", "_pump", "_result", "deadline")
+    __slots__ = ("_done", "_error", "_event", "_pump", "_result", "until")
 
     def __init__(self, pump: BlockingPump) -> None:
         self._pump = pump
@@ -27,7 +26,7 @@ class BlockingFuture:
         self._error: BaseException | None = None
         self._result: Any = None
         self._event: Any = None
-        self.deadline: float | None = None
+        self.until: Deadline | None = None
 
     def done(self) -> bool:
         return self._done
@@ -86,10 +85,9 @@ class BlockingPump(Pump):
     def future(self) -> BlockingFuture:
         return BlockingFuture(self)
 
-    async def wait(self, future: Future, timeout: float | None) -> Any:
-        if timeout is not None:
-            assert isinstance(future, BlockingFuture)
-            future.deadline = monotonic() + timeout
+    async def wait(self, future: Future, until: Deadline | None) -> Any:
+        assert isinstance(future, BlockingFuture)
+        future.until = until
         return await future
 
     def wake(self, future: Future) -> None:
@@ -135,7 +133,7 @@ class BlockingPump(Pump):
                 if lead:
                     self._lead(future)
                 else:
-                    left = -1.0 if future.deadline is None else max(0.0, future.deadline - monotonic())
+                    left = -1.0 if future.until is None else future.until.left()
                     future._event.acquire(True, min(left, threading.TIMEOUT_MAX))
                     _expire(future)
             finally:
@@ -156,8 +154,7 @@ class BlockingPump(Pump):
         while not future._done:
             if self.drain() or future._done:  # again: the poll may have taken the wake-up of who has just completed it
                 continue
-            left = None if future.deadline is None else max(0.0, future.deadline - monotonic()) * 1000
-            poller.poll(left)
+            poller.poll(poll_ms(future.until))
             _expire(future)
 
     def completed(self, future: BlockingFuture) -> None:
@@ -185,7 +182,7 @@ class BlockingPump(Pump):
 
 
 def _expire(future: BlockingFuture) -> None:
-    if future.deadline is not None and not future._done and monotonic() >= future.deadline:
+    if future.until is not None and not future._done and not future.until.left():
         future._error = Timeout("time is up")
         future._done = True
 

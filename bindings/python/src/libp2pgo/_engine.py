@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import ctypes
 import logging
+import math
 import os
 import select
 import threading
 import weakref
 from ctypes import byref, c_int
 from itertools import count
+from time import monotonic
 from typing import Any, Callable, Coroutine, Iterator, Protocol, Union
 
 from . import _abi
@@ -51,6 +53,37 @@ class Future(Protocol):
     def set_result(self, result: Any, /) -> None: ...
     def set_exception(self, exception: Any, /) -> None: ...
     def __await__(self) -> Any: ...
+
+
+class Deadline:
+    """When a timeout is up: made once per call, so that all its waits share it. As text it is the timeout."""
+
+    __slots__ = ("_timeout", "at")
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self.at = monotonic() + timeout
+
+    def left(self) -> float:
+        """Seconds, which are never below 0: to those who poll that would be without limit."""
+        return max(0.0, self.at - monotonic())
+
+    def __str__(self) -> str:
+        return f"{self._timeout} s"
+
+
+def deadline(timeout: float | None) -> Deadline | None:
+    """The end of a timeout in seconds; None or infinity is without limit."""
+    if timeout is None or timeout == math.inf:
+        return None
+    if timeout != timeout:
+        raise from_code(_abi.E_INVALID, f"timeout: {timeout!r} is not a number of seconds, or None")
+    return Deadline(timeout)
+
+
+def poll_ms(until: Deadline | None) -> float | None:
+    """What is left, for ``poll()``, which takes no more than an int."""
+    return None if until is None else min(until.left() * 1000, 0x7FFFFFFF)
 
 
 class Work(Protocol):
@@ -142,8 +175,8 @@ class Pump:
         """Make a future that a coroutine of this pump may await."""
         raise NotImplementedError
 
-    async def wait(self, future: Future, timeout: float | None) -> Any:
-        """Await a future, at most ``timeout`` seconds: then it gets and raises Timeout."""
+    async def wait(self, future: Future, until: Deadline | None) -> Any:
+        """Await a future, at most until then: it gets and raises Timeout."""
         raise NotImplementedError
 
     def wake(self, future: Future) -> None:
@@ -320,10 +353,10 @@ class LoopPump(Pump):
     def future(self) -> Future:
         return self.loop.create_future()
 
-    async def wait(self, future: Future, timeout: float | None) -> Any:
-        if timeout is None:
+    async def wait(self, future: Future, until: Deadline | None) -> Any:
+        if until is None:
             return await future
-        timer = self.loop.call_later(timeout, _expire, future)
+        timer = self.loop.call_later(until.left(), _expire, future)
         try:
             return await future
         finally:
@@ -404,10 +437,10 @@ class Bell:
         self._close = finalizer(self, _end_bell, pump, self._watched, (self._fd, *self._pipe))
         self._waiting: set[Future] = set()
 
-    async def wait(self, timeout: float | None) -> None:
+    async def wait(self, until: Deadline | None) -> None:
         """Wait for a ring."""
         if self._pipe:
-            self._block(timeout)
+            self._block(until)
             return
         assert isinstance(self._pump, LoopPump)
         if not self._watched:
@@ -417,19 +450,19 @@ class Bell:
         self._pump.awaited.add(self)
         try:
             if not self._rung:
-                await self._pump.wait(future, timeout)
+                await self._pump.wait(future, until)
         finally:
             self._rung = False
             self._waiting.discard(future)
             if not self._waiting:
                 self._pump.awaited.discard(self)
 
-    def _block(self, timeout: float | None) -> None:
+    def _block(self, until: Deadline | None) -> None:
         poller = select.poll()
         poller.register(self._fd, select.POLLIN)
         poller.register(self._pipe[0], select.POLLIN)
-        ready = poller.poll(None if timeout is None else timeout * 1000)
-        if not ready:
+        ready = poller.poll(poll_ms(until))
+        if not ready and until is not None and not until.left():
             raise Timeout("time is up")
         if any(fd == self._pipe[0] for fd, _ in ready):
             with contextlib.suppress(BlockingIOError):  # another thread was faster

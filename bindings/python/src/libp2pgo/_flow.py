@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, Callable, Generic, Iterator, TypeVar
 
 from . import _abi
-from ._engine import Bell, Pump, poll
+from ._engine import Bell, Pump, deadline, poll
 from ._library import Library, finalizer
 from .errors import Error, Timeout, from_code
 
@@ -58,6 +58,7 @@ class Flow(Generic[T]):
     async def next(self, *, timeout: float | None = None) -> T | None:
         """Return the next one, or None when it is closed. Cancelling loses nothing."""
         waited = False
+        until = deadline(timeout)
         while True:
             try:
                 return self._ready.popleft()
@@ -76,7 +77,7 @@ class Flow(Generic[T]):
                 continue
             waited = True
             try:
-                await self._bell.wait(timeout)
+                await self._bell.wait(until)
             except Timeout:
                 raise Timeout(f"{self._item} within {timeout} s") from None
 

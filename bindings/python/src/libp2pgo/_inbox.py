@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, TypeVar
 
-from ._engine import Future, Pump
+from ._engine import Future, Pump, deadline
 from .errors import Error, Timeout
 
 T = TypeVar("T")
@@ -46,6 +46,7 @@ class Inbox(Generic[T]):
             self._pump.wake(future)
 
     async def next(self, timeout: float | None) -> T | None:
+        until = deadline(timeout)
         while True:
             future = self._pump.future()
             self._waiting.add(future)  # before the look: on the sync face, another thread may put between the look and the wait
@@ -60,7 +61,7 @@ class Inbox(Generic[T]):
                     if error is not None:
                         raise error
                     return None
-                await self._pump.wait(future, timeout)
+                await self._pump.wait(future, until)
             except Timeout:
                 raise Timeout(f"{self._nothing} within {timeout} s") from None
             finally:

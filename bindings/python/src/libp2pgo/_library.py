@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 import sys
 import sysconfig
@@ -166,11 +167,13 @@ def encode(text: str) -> bytes:
 
 
 def milliseconds(timeout: float | None) -> int:
-    """A timeout in seconds as ``timeout_ms``: None is without limit, and a tiny one is not the library's default."""
+    """A timeout in seconds as ``timeout_ms``: None or infinity is without limit, and a tiny one is not the library's default."""
     if timeout is None:
         return -1
     if not timeout >= 0:
         raise from_code(_abi.E_INVALID, f"timeout: {timeout!r} is not a number of seconds, or None")
+    if timeout == math.inf:
+        return -1
     return min(max(1, round(timeout * 1000)), 0x7FFFFFFF)
 
 

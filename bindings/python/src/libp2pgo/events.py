@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, Union
 
 from . import _abi, nat, relay
-from ._engine import Bell, Pump, poll
+from ._engine import Bell, Pump, deadline, poll
 from ._inbox import Inbox
 from ._library import Library
 from .errors import Error, Timeout, from_code
@@ -323,6 +323,7 @@ class Events(Generic[E]):
 
     async def next(self, *, timeout: float | None = None) -> E | None:
         """Return the next event, or None when the node or the iterator is closed. Cancelling loses nothing."""
+        until = deadline(timeout)
         while True:
             if self._bell is None and not (self._closed or self._hub.closed):
                 self._bell = Bell(self._pump, self._hub.queue, self._hub.pull)
@@ -334,7 +335,7 @@ class Events(Generic[E]):
             if self._closed or self._hub.closed or self._bell is None:
                 return None
             try:
-                await self._bell.wait(timeout)
+                await self._bell.wait(until)
             except Timeout:
                 raise Timeout(f"no event within {timeout} s") from None
 

@@ -11,7 +11,7 @@ from ctypes import byref, c_int
 from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Generator
 
 from . import _abi
-from ._engine import Future, Pump, next_tag
+from ._engine import Deadline, Future, Pump, deadline, next_tag
 from ._inflow import UNBOUNDED, Inflow, uvarint
 from ._library import Library, finalizer, pointer
 from .errors import Error, StateError, StreamClosed, StreamReset, Timeout, TooBig, from_code
@@ -137,7 +137,7 @@ class Stream:
 
     # Reading.
 
-    async def _arrival(self, wanted: int, timeout: float | None) -> None:
+    async def _arrival(self, wanted: int, until: Deadline | None) -> None:
         """Wait until ``wanted`` bytes are there, or the end is."""
         state, inflow = self._state, self._inflow
         if not self._watched:
@@ -158,12 +158,12 @@ class Stream:
         try:
             if inflow.ended or inflow.size >= max(1, wanted):
                 return  # it came between the look and the wait, on another thread
-            if timeout is None:
+            if until is None:
                 await future
             else:
-                await self._pump.wait(future, timeout)
+                await self._pump.wait(future, until)
         except Timeout:
-            raise Timeout(f"{self!r}: nothing to read within {timeout} s") from None
+            raise Timeout(f"{self!r}: nothing to read within {until}") from None
         finally:
             state.reader = None
             inflow.wanted = 0
@@ -178,11 +178,11 @@ class Stream:
             return b""
         if n < 0:
             if not inflow.ended:
-                await self._arrival(UNBOUNDED, timeout)
+                await self._arrival(UNBOUNDED, deadline(timeout))
             if inflow.error is not None:
                 raise self._failure()
             return inflow.take(inflow.size)
-        if not await self._available(1, timeout):
+        if not await self._available(1, deadline(timeout)):
             return b""
         data = inflow.take(n, exact=False)
         self._state.give_back()
@@ -190,12 +190,12 @@ class Stream:
 
     async def readexactly(self, n: int, *, timeout: float | None = None) -> bytes:
         """Read ``n`` bytes. Raises StreamClosed, with what there was as ``.partial``, if the stream ends before."""
-        await self._need(n, timeout)
+        await self._need(n, deadline(timeout))
         data = self._inflow.take(n)
         self._state.give_back()
         return data
 
-    async def _available(self, n: int, timeout: float | None) -> bool:
+    async def _available(self, n: int, until: Deadline | None) -> bool:
         """Wait for ``n`` bytes. False: the stream ended regularly with fewer. Raises what else it ended with."""
         inflow = self._inflow
         while True:
@@ -206,10 +206,10 @@ class Stream:
                 if inflow.error is not None:
                     raise self._failure()
                 return False
-            await self._arrival(n, timeout)
+            await self._arrival(n, until)
 
-    async def _need(self, n: int, timeout: float | None) -> None:
-        if not await self._available(n, timeout):
+    async def _need(self, n: int, until: Deadline | None) -> None:
+        if not await self._available(n, until):
             inflow = self._inflow
             error = StreamClosed(f"{self.peer} ended {self.protocol} after {inflow.size} of {n} bytes")
             error.partial = inflow.take(inflow.size)
@@ -220,7 +220,7 @@ class Stream:
         with memoryview(buffer) as view, view.cast("B") as target:
             if not len(target):
                 return 0
-            if not await self._available(1, timeout):
+            if not await self._available(1, deadline(timeout)):
                 return 0
             n = self._inflow.take_into(target)
         self._state.give_back()
@@ -230,6 +230,7 @@ class Stream:
         """Read up to and with the next newline, or to the end. Raises TooBig, and takes nothing, if a line exceeds ``limit``."""
         inflow = self._inflow
         searched = 0
+        until = deadline(timeout)
         while True:
             ended = inflow.ended  # before the search, as in _available
             end = inflow.find(b"\n", searched)
@@ -244,7 +245,7 @@ class Stream:
                 self._state.give_back()
                 return data
             searched = inflow.size
-            await self._arrival(searched + 1, timeout)
+            await self._arrival(searched + 1, until)
 
     async def read_message(self, *, max: int = MAX_MESSAGE, timeout: float | None = None) -> bytes | None:
         """Read one message framed with an unsigned varint length; None at the end of the stream.
@@ -252,6 +253,7 @@ class Stream:
         One longer than ``max`` raises TooBig and resets the stream; the connection lives on. Cancelling loses nothing.
         """
         inflow = self._inflow
+        until = deadline(timeout)
         while True:
             head = inflow.peek(10)
             try:
@@ -262,14 +264,14 @@ class Stream:
             if prefix is not None:
                 break
             if head:
-                await self._need(len(head) + 1, timeout)
-            elif not await self._available(1, timeout):
+                await self._need(len(head) + 1, until)
+            elif not await self._available(1, until):
                 return None
         size, length = prefix
         if size > max:
             self.reset()
             raise TooBig(f"{self.peer} sent a message of {size} bytes, {max} are allowed", detail=size)
-        await self._need(length + size, timeout)
+        await self._need(length + size, until)
         inflow.take(length)
         data = inflow.take(size)
         self._state.give_back()
@@ -306,8 +308,9 @@ class Stream:
     async def _send(self, function: Callable[..., int], data: BytesLike, timeout: float | None) -> None:
         state = self._state
         address, size = pointer(data)
+        until = deadline(timeout)
         if state.write_tag:
-            await self._drained(timeout)
+            await self._drained(until)
         if state.write_error is not None:
             error, state.write_error = state.write_error, None
             raise error
@@ -316,7 +319,7 @@ class Stream:
         state.write_tag = tag
         code = function(self._handle, address, size, byref(_abi.Call(_abi.CALL_SIZE, -1, self._pump.queue, tag)))
         if code == _abi.PENDING:
-            await self._drained(timeout)
+            await self._drained(until)
             if state.write_error is not None:
                 error, state.write_error = state.write_error, None
                 raise error
@@ -326,15 +329,15 @@ class Stream:
         if code < 0:
             raise self._stream_error(code)
 
-    async def _drained(self, timeout: float | None) -> None:
+    async def _drained(self, until: Deadline | None) -> None:
         future = self._pump.future()
         self._state.writers.append(future)
         try:
             if not self._state.write_tag:
                 return
-            await self._pump.wait(future, timeout)
+            await self._pump.wait(future, until)
         except Timeout:
-            raise Timeout(f"{self!r}: the peer did not take enough within {timeout} s; the bytes are on their way") from None
+            raise Timeout(f"{self!r}: the peer did not take enough within {until}; the bytes are on their way") from None
         finally:
             if future in self._state.writers:
                 self._state.writers.remove(future)
