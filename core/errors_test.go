@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-yamux/v5"
 )
 
 // Every error matches one sentinel, whatever is wrapped in whatever.
@@ -164,4 +166,32 @@ func mustParse(t *testing.T, doc string) *Config {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// silence is the error of a connection whose peer has not answered for long, as QUIC has it.
+type silence struct{}
+
+func (silence) Error() string   { return "no recent network activity" }
+func (silence) Timeout() bool   { return true }
+func (silence) Temporary() bool { return true }
+
+// A connection that was given up is no timeout of a call: waiting longer does not help.
+func TestStreamErrorOfALostConnection(t *testing.T) {
+	n, err := New(context.Background(), DefaultConfig(), Inbox[Event]{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	for _, lost := range []error{silence{}, yamux.ErrKeepAliveTimeout, yamux.ErrConnectionWriteTimeout} {
+		s := &Stream{node: n}
+		if err := s.streamError(lost, "read from"); Kind(err) != ErrReset || s.peerReset == nil {
+			t.Errorf("%v became %v, the stream %v", lost, err, s.peerReset)
+		}
+	}
+	for _, late := range []error{os.ErrDeadlineExceeded, yamux.ErrTimeout} {
+		s := &Stream{node: n}
+		if err := s.streamError(late, "read from"); Kind(err) != ErrTimeout || s.peerReset != nil {
+			t.Errorf("%v became %v, the stream %v", late, err, s.peerReset)
+		}
+	}
 }

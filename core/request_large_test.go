@@ -27,3 +27,28 @@ func TestLargeAnswerOutlivesItsRequest(t *testing.T) {
 		}
 	}
 }
+
+// A large request whose answer comes in the moment when its last bytes have gone out is answered like any other.
+func TestRequest_LargeIsAnsweredAtOnce(t *testing.T) {
+	from, to := pair(t, "listen", "/ip4/127.0.0.1/udp/0/quic-v1")
+	serveRequests(t, to, core.RequestServeOptions{MaxConcurrent: 100, MaxRequest: 1 << 20}, func(r *core.Request) {
+		r.Respond(timeout(t), []byte("ok"), false)
+	})
+	errs := make(chan error)
+	for range 8 {
+		go func() {
+			for range 100 {
+				if _, err := ask(timeout(t), from, to, make([]byte, 66_000)); err != nil {
+					errs <- err
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	for range 8 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -185,6 +185,9 @@ func (s *Stream) streamError(err error, doing string) error {
 		return Errorf(ErrProtocol, "%s does not speak %s", s.peer, s.protocol)
 	case timedOut(err):
 		return Errorf(ErrTimeout, "%s %s: time is up", doing, s.peer)
+	case sentinelOf(err) == nil && isTimeout(err): // not ours: the peer did not answer
+		s.wasReset(&ResetError{Remote: true})
+		return Errorf(ErrReset, "%s %s: the connection ended: %w", doing, s.peer, err)
 	}
 	var reset *network.StreamError
 	var bare *yamux.StreamError // what closing the writing side of a stream that was reset ends with
@@ -286,7 +289,18 @@ func (s *Stream) send(ctx context.Context, p []byte) (n int, err error) {
 	if late {
 		return 0, Errorf(ErrTimeout, "write to %s: time is up", s.peer)
 	}
-	if n, err = s.sendBounded(ctx, p); err == nil {
+	// The protocol's name travels with the first bytes. Once a write of both has failed, upstream writes no more, and does not tell how much was
+	// sent. So it goes alone where the window could hold the bytes up.
+	named := s.wrote || s.bare == s.s
+	if !named && len(p) > nameRoom {
+		_, err = s.sendBounded(ctx, nil)
+		named = err == nil
+		s.wrote = named
+	}
+	if err == nil {
+		n, err = s.sendBounded(ctx, p)
+	}
+	if err == nil || named && n == len(p) && n > 0 && timedOut(err) { // QUIC looks at the time also when all is sent
 		s.wrote = true
 		return n, nil
 	}
@@ -294,13 +308,16 @@ func (s *Stream) send(ctx context.Context, p []byte) (n int, err error) {
 		err = ctxError(ctx, "write to %s", s.peer)
 	}
 	err = s.writeError(err)
-	if !s.wrote && n == 0 {
-		// The stream's own first bytes were with it, and upstream cannot send them again.
+	if !named {
+		n = 0
 		s.abandon(err, nil)
 	}
 	s.wrote = true
 	return n, err
 }
+
+// nameRoom is how many first bytes travel with the name of the protocol.
+const nameRoom = 4 << 10
 
 // sendBounded turns the end of ctx into a deadline, which is all that the stack below knows, and takes that back.
 func (s *Stream) sendBounded(ctx context.Context, p []byte) (n int, err error) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -833,5 +834,36 @@ func TestStream_Info(t *testing.T) {
 		if got := s.Info().(core.StreamInfo).State; got != want {
 			t.Fatalf("state %s, not %s", got, want)
 		}
+	}
+}
+
+// A first write that is cut, of more than the peer takes, leaves a stream that goes on where it stopped.
+func TestStream_FirstWriteCutByItsContext(t *testing.T) {
+	for _, listen := range []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"} {
+		t.Run(listen, func(t *testing.T) {
+			from, to := pair(t, "listen", listen)
+			goOn, got := make(chan struct{}), make(chan []byte, 1)
+			serve(t, to, "/slow", core.ServeOptions{}, func(s *core.Stream) {
+				<-goOn
+				all, _ := io.ReadAll(struct{ io.Reader }{s})
+				got <- all
+			})
+			until(t, "the protocol is known", func() bool { return slices.Contains(known(from, to).Protocols, "/slow") })
+			want := pattern(4 << 20)
+			s := open(t, from, to, "/slow")
+			ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+			defer cancel()
+			n, err := s.WriteContext(ctx, want)
+			mustMatch(t, err, core.ErrTimeout)
+			if n == 0 || n == len(want) {
+				t.Fatalf("%d bytes went out", n)
+			}
+			close(goOn)
+			mustWrite(t, s, string(want[n:]))
+			s.Close()
+			if all := <-got; !bytes.Equal(all, want) {
+				t.Fatalf("%d bytes of %d came", len(all), len(want))
+			}
+		})
 	}
 }
