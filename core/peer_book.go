@@ -28,6 +28,8 @@ func addressTTL(ttl time.Duration) time.Duration {
 		return peerstore.AddressTTL
 	case ttl < 0:
 		return peerstore.PermanentAddrTTL
+	case ttl == peerstore.TempAddrTTL, ttl == peerstore.RecentlyConnectedAddrTTL:
+		return ttl + 1 // upstream marks addresses with these times and would take this one for its own
 	}
 	return ttl
 }

@@ -61,19 +61,19 @@ func openPeerstore(c *PeerstoreConfig, self peer.ID) (_ *peerBook, err error) {
 	defer Recovered("open the peerstore", &err)
 	b := &peerBook{remember: time.Duration(c.RememberMs) * time.Millisecond, keys: map[peer.ID]crypto.PrivKey{},
 		records: map[peer.ID]*signed.Envelope{}, forgotten: map[peer.ID]time.Time{}}
+	if b.remember == 0 && c.Directory == "" {
+		b.remember = rememberInMemory
+	} else if b.remember == 0 {
+		b.remember = rememberOnDisk
+	}
+	b.remember += 2 // this time and doubtful() are marks, as are upstream's, and no other addresses may have them
 	if c.Directory == "" {
-		if b.remember == 0 {
-			b.remember = rememberInMemory
-		}
 		store, err := pstoremem.NewPeerstore()
 		if err != nil {
 			return nil, Errorf(ErrInternal, "peerstore: %w", err)
 		}
 		b.Peerstore, b.CertifiedAddrBook, b.metadata = store, store, dssync.MutexWrap(ds.NewMapDatastore())
 		return b, nil
-	}
-	if b.remember == 0 {
-		b.remember = rememberOnDisk
 	}
 	if err := os.MkdirAll(c.Directory, 0o700); err != nil {
 		return nil, directoryError(c.Directory, err)

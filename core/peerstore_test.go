@@ -151,6 +151,36 @@ func TestAddressesAreRememberedForATime(t *testing.T) {
 	}
 }
 
+// Upstream tells addresses apart by the time for which they are kept. Those of the program are none of its kinds.
+func TestAddedAddressesAreNotTakenForOthers(t *testing.T) {
+	const lasting = "/ip4/203.0.113.7/tcp/1"
+	other := start(t)
+	for _, c := range []struct {
+		remember string
+		ttl      time.Duration
+	}{{"0", 15 * time.Minute}, {"0", 2 * time.Minute}, {"3600000", 0}, {"60000", 5 * time.Minute}} {
+		n := start(t, "peerstore.remember_ms", c.remember)
+		if _, err := n.AddAddresses([]string{lasting + "/p2p/" + other.ID().String()}, c.ttl); err != nil {
+			t.Fatal(err)
+		}
+		connect(t, n, other)
+		until(t, "it is identified", func() bool { return known(n, other).Agent != "" })
+		if !slices.Contains(addressesOf(n, other), lasting) {
+			t.Errorf("%s: kept for %s, and gone with a connection: %q", c.remember, c.ttl, addressesOf(n, other))
+		}
+	}
+	n, id := start(t), randomPeer(t)
+	if err := n.Forget(id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.AddAddresses([]string{lasting + "/p2p/" + id.String()}, 15*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if len(n.PeerInfo(id).(core.PeerInfo).Addresses) != 1 {
+		t.Error("what was added after Forget is not there")
+	}
+}
+
 func TestForget(t *testing.T) {
 	n, other := start(t), start(t)
 	connect(t, n, other)
