@@ -119,22 +119,25 @@ func (n *Node) explainAddresses(ctx context.Context, id peer.ID, given []ma.Mult
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	attempts := []ExplainedAttempt{}
+	try := func(source string, a ma.Multiaddr) {
+		known := slices.ContainsFunc(attempts, func(x ExplainedAttempt) bool { return x.addr.Equal(a) })
+		if !known && len(attempts) < maxExplained {
+			attempts = append(attempts, ExplainedAttempt{Address: a.String(), Source: source, Transport: transportName(a), Scope: addressScope(a), addr: a})
+		}
+	}
 	add := func(source string, addresses []ma.Multiaddr) {
 		for _, a := range addresses {
-			known := slices.ContainsFunc(attempts, func(x ExplainedAttempt) bool { return x.addr.Equal(a) })
-			if !known && len(attempts) < maxExplained {
-				attempts = append(attempts, ExplainedAttempt{Address: a.String(), Source: source, Transport: transportName(a), Scope: addressScope(a), addr: a})
+			resolved, failure := n.explainName(ctx, a)
+			if failure != nil {
+				attempts = append(attempts, ExplainedAttempt{Address: a.String(), Source: source, Transport: transportName(a), Scope: "name",
+					Outcome: "name_unknown", Words: failure.Error(), addr: a})
+			}
+			for _, r := range resolved {
+				try(source, r)
 			}
 		}
 	}
-	for _, a := range given {
-		resolved, failure := n.explainName(ctx, a)
-		if failure != nil {
-			attempts = append(attempts, ExplainedAttempt{Address: a.String(), Source: "given", Transport: transportName(a), Scope: "name",
-				Outcome: "name_unknown", Words: failure.Error(), addr: a})
-		}
-		add("given", resolved)
-	}
+	add("given", given)
 	add("known", n.given.of(id))
 	add("known", n.host.Peerstore().Addrs(id))
 	if len(attempts) == 0 {

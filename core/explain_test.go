@@ -95,6 +95,18 @@ func TestExplain_Reachable(t *testing.T) {
 	mustMatch(t, err, core.ErrInvalid)
 }
 
+// Names are resolved wherever an address comes from.
+func TestExplain_KnownByName(t *testing.T) {
+	a, b := start(t), start(t, "listen", "/ip4/127.0.0.1/udp/0/quic-v1")
+	if _, err := a.AddAddresses([]string{strings.Replace(b.Addresses()[0], "/ip4/127.0.0.1", "/dns4/localhost", 1)}, 0); err != nil {
+		t.Fatal(err)
+	}
+	e := explained(t, a, "reachable", core.ExplainOptions{}, b.ID().String())
+	if len(e.Attempts) != 1 || e.Attempts[0].Source != "known" || e.Attempts[0].Outcome != "ok" {
+		t.Errorf("attempts %+v", e.Attempts)
+	}
+}
+
 func TestExplain_NobodyListens(t *testing.T) {
 	a, b := start(t), start(t)
 	address := b.Addresses()[0]
