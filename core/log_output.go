@@ -251,7 +251,7 @@ type fileOutput struct {
 }
 
 func (w *fileOutput) open() error {
-	file, err := os.OpenFile(w.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	file, err := os.OpenFile(w.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND|unix.O_NONBLOCK, 0o600) // a pipe without a reader would be waited for
 	if err != nil {
 		return err
 	}

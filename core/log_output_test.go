@@ -227,3 +227,20 @@ func TestLog_HasNoSecrets(t *testing.T) {
 		}
 	}
 }
+
+// A pipe that nobody reads is refused, not waited for.
+func TestLogFile_NamedPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, _ := core.ParseLogOutputOptions(nil)
+	ended := make(chan error, 1)
+	go func() { ended <- core.SetLogFile(path, o) }()
+	select {
+	case err := <-ended:
+		mustMatch(t, err, core.ErrSystem, path)
+	case <-timeout(t).Done():
+		t.Fatal("it is waited for")
+	}
+}
