@@ -39,6 +39,7 @@ const (
 	greetingSize    = greetingHead + sha256.Size
 	greetingLimit   = 10 * time.Second // for one exchange
 	farewellLimit   = 500 * time.Millisecond
+	farewells       = 64   // at a time
 	greetingStreams = 1024 // at a time
 )
 
@@ -277,22 +278,28 @@ func (m *Meeting) hello(ctx context.Context, id peer.ID) (yes bool, err error) {
 	return answer[0] == greetHello && m.isFor(answer[:], id, m.n.ID()), nil
 }
 
-// farewell tells peers that this node is no longer of the topic, without waiting for them.
+// farewell tells peers that this node is no longer of the topic. Those that do not hear it in time do without: they see the connection end.
 func (l *meetings) farewell(m *Meeting, peers []peer.ID) {
+	ctx, cancel := context.WithTimeout(context.Background(), farewellLimit) // of all together, for the node waits for it; its own has ended
+	defer cancel()
 	var done sync.WaitGroup
-	turns := make(chan struct{}, meetingDials)
+	defer done.Wait()
+	turns := make(chan struct{}, farewells)
 	for _, id := range peers {
-		turns <- struct{}{}
+		select {
+		case turns <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
 		done.Add(1)
 		safeGo("farewell", func() {
 			defer done.Done()
 			defer func() { <-turns }()
-			if err := l.node.lastWords(id, meetProtocol, m.greet(greetBye, id), farewellLimit); err != nil {
+			if err := l.node.lastWords(ctx, id, meetProtocol, m.greet(greetBye, id)); err != nil {
 				logger.Debug("farewell", "peer", id, "err", err)
 			}
 		})
 	}
-	done.Wait()
 }
 
 // serve answers one greeting.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -258,5 +259,28 @@ func TestGreetingIsNotTakenByOnePeer(t *testing.T) {
 	answer := make([]byte, 1)
 	if _, err := s.Read(answer); err != nil || answer[0] != 0 {
 		t.Fatalf("%v, %v", answer, err)
+	}
+}
+
+// Peers that say nothing do not hold up the end of a meeting, however many they are.
+func TestMeetingEndsDespiteSilentPeers(t *testing.T) {
+	const peers = 48
+	n := start(t, "limits.preset", "unlimited")
+	m := meetAt(t, n, "silence", `{"sources":["peers"]}`, newTidings())
+	over := make(chan struct{})
+	defer close(over)
+	for range peers {
+		silent := start(t)
+		silent.Host().SetStreamHandler("/libp2pgo/meet/1.0.0", func(s network.Stream) {
+			<-over
+			s.Reset()
+		})
+		connect(t, silent, n)
+	}
+	until(t, "all are known", func() bool { return m.Info().(core.MeetingInfo).Known == peers })
+	begun := time.Now()
+	m.Close()
+	if took := time.Since(begun); took > 2*time.Second { // all share half a second; each eight of them had one before
+		t.Fatalf("it took %s", took)
 	}
 }

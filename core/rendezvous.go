@@ -217,24 +217,25 @@ const withdrawLimit = 500 * time.Millisecond
 
 // withdraw unregisters if the point is connected. Else the registration ends with its time.
 func (p *rendezvousPoint) withdraw(topic string) {
+	ctx, cancel := context.WithTimeout(context.Background(), withdrawLimit) // the node's may have ended
+	defer cancel()
 	m := (&rendezvousMessage{kind: rendezvousUnregister, namespace: topic}).encode()
-	if err := p.node.lastWords(p.id, rendezvousProtocol, append(frameHead(nil, len(m)), m...), withdrawLimit); err != nil {
+	if err := p.node.lastWords(ctx, p.id, rendezvousProtocol, append(frameHead(nil, len(m)), m...)); err != nil {
 		logger.Debug("unregister", "point", p.id, "err", err)
 	}
 }
 
-// lastWords tells a connected peer something that it ends the stream for, also while the node closes, when no Stream can be opened any more. A node that is
-// gone before its words are read takes them back, so it waits for that end, within limit.
-func (n *Node) lastWords(id peer.ID, name protocol.ID, words []byte, limit time.Duration) (err error) {
+// lastWords tells a connected peer something that it ends the stream for, also while the node closes, when no Stream can be opened any more. A
+// node that is gone before its words are read takes them back, so it waits for that end, until ctx ends, which has a deadline.
+func (n *Node) lastWords(ctx context.Context, id peer.ID, name protocol.ID, words []byte) (err error) {
 	defer Recovered("last words", &err)
-	ctx, cancel := context.WithTimeout(context.Background(), limit) // n's has ended
-	defer cancel()
 	ctx = network.WithAllowLimitedConn(network.WithNoDial(ctx, "last words"), "last words")
 	s, err := n.host.NewStream(ctx, id, name)
 	if err != nil {
 		return err
 	}
-	s.SetDeadline(time.Now().Add(limit))
+	end, _ := ctx.Deadline()
+	s.SetDeadline(end)
 	if _, err := s.Write(words); err != nil {
 		s.Reset()
 		return err
