@@ -261,7 +261,7 @@ P2P_API int64_t p2p_live_handles(int kind);
 
 /* p2p_close ends what a handle stands for, and its children. When it returns, a node has released its ports, threads of work and memory; a
  * stream is closed in both directions after what was accepted for writing is sent (at most 10 s, in the background; p2p_stream_reset does not
- * send it); a request without an answer is answered with an error; a topic is left. Closing what is closed is 0. P2P_E_HANDLE: never was one. */
+ * send it, but stops a peer that goes on writing, which over yamux is not told of a close and waits at its full window); a request without an answer is answered with an error; a topic is left. Closing what is closed is 0. P2P_E_HANDLE: never was one. */
 P2P_API int p2p_close(p2p_handle handle);
 
 /* p2p_kind returns the P2P_KIND_ of an open handle. */
