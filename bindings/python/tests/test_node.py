@@ -15,7 +15,7 @@ import pytest
 
 import libp2pgo
 from helpers import QUIC, TCP, child, finish, node, until
-from libp2pgo import Node
+from libp2pgo import Node, _library
 
 
 async def test_a_node_has_a_name_and_addresses() -> None:
@@ -34,9 +34,87 @@ async def test_close_gives_the_ports_back_and_is_idempotent() -> None:
     await n.close()
     await n.close()
     assert n.closed
+    bind(port)
+
+
+def bind(port: int) -> None:
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port))
+
+
+@pytest.mark.parametrize("end", ["waits", "is cancelled"])
+@pytest.mark.parametrize("where", ["here", "on another loop"])
+async def test_every_closer_waits_for_the_end(end: str, where: str) -> None:
+    """As a signal's handler closes a node that an ``async with`` is about to close."""
+    n = await node().start()
+    port = int(n.addresses[0].split("/")[4])
+    first = asyncio.ensure_future(n.close())
+    await asyncio.sleep(0)  # it waits now
+    assert n.closed
+    if end == "is cancelled":
+        first.cancel()
+
+    async def second() -> None:
+        await n.close()
+        bind(port)
+
+    if where == "here":
+        await second()
+    else:
+        await asyncio.get_running_loop().run_in_executor(None, asyncio.run, second())
+    await asyncio.gather(first, return_exceptions=True)
+    assert first.cancelled() == (end == "is cancelled")
+    await n.close()
+
+
+async def test_a_registration_that_fails_as_it_starts_ends_it() -> None:
+    n = node()
+    for _ in range(2):
+
+        @n.handle("/x/1")
+        async def handler(stream: libp2pgo.Stream) -> None: ...
+
+    with pytest.raises(libp2pgo.AlreadyExists):
+        await n.start()
+    assert n.closed
+    assert _library.library().p2p_live_handles(3) == 0
+    with pytest.raises(libp2pgo.StateError, match="once"):
+        await n.start()
+
+
+async def test_closing_as_it_starts_ends_it() -> None:
+    n = node()
+    starting = asyncio.ensure_future(n.start())
+    await asyncio.sleep(0)  # it waits now
+    await n.close()
+    with pytest.raises(libp2pgo.NodeClosed, match="while it started"):
+        await starting
+    assert n.closed
+    assert _library.library().p2p_live_handles(3) == 0
+    await n.close()
+
+
+async def test_starting_twice_at_once_makes_one_node() -> None:
+    n = node()
+    first, second = await asyncio.gather(n.start(), n.start(), return_exceptions=True)
+    assert first is n
+    assert isinstance(second, libp2pgo.StateError)
+    assert "being started" in str(second)
+    assert _library.library().p2p_live_handles(3) == 1
+    await n.close()
+
+
+async def test_a_start_that_failed_may_be_tried_again(tmp_path: Path) -> None:
+    file = tmp_path / "node.key"
+    file.write_bytes(b"no key")
+    file.chmod(0o600)
+    n = node(identity=file)
+    with pytest.raises(libp2pgo.ParseError):
+        await n.start()
+    file.unlink()
+    async with n:
+        assert n.addresses
 
 
 async def test_a_closed_node_and_one_not_started_say_so() -> None:
@@ -184,8 +262,6 @@ async def test_a_forgotten_node_warns_and_is_closed() -> None:
 
         gc.collect()
     assert [str(w.message) for w in caught if issubclass(w.category, ResourceWarning)] == [f"unclosed <Node {name}>"]
-    from libp2pgo import _library
-
     lib = _library.library()
     await until(lambda: lib.p2p_live_handles(3) == 0, "the node to be closed")
 

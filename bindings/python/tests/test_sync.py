@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Iterator
 
 import pytest
@@ -41,6 +43,24 @@ def test_life() -> None:
     assert n.closed
     with pytest.raises(libp2pgo.NodeClosed):
         n.peers()
+
+
+def test_every_closer_waits_for_the_end() -> None:
+    n = sync_node().start()
+    port = int(n.addresses[0].split("/")[4])
+    together = threading.Barrier(4)
+
+    def close() -> None:
+        together.wait(10)
+        n.close()
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", port))
+
+    with ThreadPoolExecutor(4) as threads:
+        for closed in [threads.submit(close) for _ in range(4)]:
+            closed.result(10)
+    n.close()
 
 
 def test_a_start_that_fails_leaves_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 import warnings
@@ -45,7 +46,7 @@ from .config import (
 from .connections import Connections
 from .dht import DHT
 from .discovery import Discovery
-from .errors import NodeClosed, NotFound, StateError
+from .errors import ClosedError, NodeClosed, NotFound, StateError
 from .events import CAPACITY, EventHub, Events
 from .events import Event as AnyEvent
 from .explain import Explanation, explain
@@ -213,8 +214,12 @@ class Node:
         return self
 
     async def close(self) -> None:
-        """End it. When this returns its ports, threads of work and memory are released; what still waited has failed with ClosedError."""
-        await self._core.close(self._core.here() if self._core.handle else None)
+        """End it. When this returns its ports, threads of work and memory are released; what still waited has failed with ClosedError.
+
+        Every caller waits for that end, which cancelling one does not hold up. Only if the node is just starting this returns at once:
+        then it is the start that raises NodeClosed, when all is released.
+        """
+        await self._core.close()
 
     async def __aenter__(self) -> Node:
         return await self.start()
@@ -598,6 +603,8 @@ class Core:
     def __init__(self) -> None:
         self.handle = 0
         self.ended = False
+        self._starting = False  # guarded by _lock
+        self._closing = 0  # the handle from the first close to the end
         self.id: PeerId | None = None
         self.here: Callable[[], Pump] = self._here
         """The pump to use on this thread. The sync face has one of its own."""
@@ -635,8 +642,27 @@ class Core:
         self.lib.check(getattr(self.lib, name)(self.open(), *args))
 
     async def start(self, document: Document, pump: Pump) -> None:
-        if self.handle or self.ended:
-            raise StateError("a node is started once; make another one")
+        with self._lock:
+            if self._starting:
+                raise StateError("the node is being started already")
+            if self.handle or self.ended:
+                raise StateError("a node is started once; make another one")
+            self._starting = True
+        try:
+            await self._make(document, pump)
+        finally:
+            self._starting = False
+        try:
+            if self.ended:
+                raise NodeClosed("the node was closed while it started")
+            later, self._later = self._later, []
+            for register in later:
+                register()
+        except BaseException:
+            await self.close(pump)
+            raise
+
+    async def _make(self, document: Document, pump: Pump) -> None:
         lib = self._lib = pump.lib
         token = next_tag()
         pump.use(token)  # another node that ends meanwhile must not take the pump along
@@ -653,44 +679,64 @@ class Core:
         finally:
             if config is not None:
                 lib.p2p_close(config)
-        self.handle = result[1]
+        handle = result[1]
         self._hub = hub
-        self.id = PeerId(lib.text(lib.p2p_node_id, self.handle))
-        self._end = finalizer(self, _forgotten, lib, self.handle, self.id, hub.queue, self._pumps)
+        self.id = PeerId(lib.text(lib.p2p_node_id, handle))
+        self._end = finalizer(self, _forgotten, lib, handle, self.id, hub.queue, self._pumps)
         self._pumps.add(pump)
-        pump.use(self.handle)
+        pump.use(handle)
         pump.release(token)
-        later, self._later = self._later, []
-        for register in later:
-            register()
+        self.handle = handle
 
-    async def close(self, pump: Pump | None) -> None:
-        handle, self.handle = self.handle, 0
-        self.ended = True
-        if not handle or pump is None:
+    async def close(self, pump: Pump | None = None) -> None:
+        """End the node, waiting on the pump of the running loop unless another is given."""
+        with self._lock:
+            handle = self.handle
+            closing = self._closing = handle or self._closing
+            self.handle, self.ended = 0, True
+        if not closing:
             return
+        if pump is None:
+            pump = loop_pump()
+        if pump.blocking and not handle:
+            # The first closer's wait may have been interrupted, or be on this very thread, below a signal's handler: wait without the pump.
+            pump.lib.p2p_close(closing)
+            self._closing = 0
+            return
+        token = next_tag()
+        pump.use(token)  # the first closer to be done, or cancelled, must not take the pump along
+        try:
+            if handle:
+                self._stop(None if pump.blocking else asyncio.current_task())
+            with contextlib.suppress(ClosedError):  # another closer was faster
+                await pump.call(pump.lib.p2p_node_close, closing, timeout=None)
+            self._closing = 0
+        finally:
+            if handle:
+                self._finish(handle)
+            pump.release(token)
+
+    def _stop(self, me: asyncio.Task[Any] | None) -> None:
         if self._end is not None:
             self._end.detach()
-        me = None if pump.blocking else asyncio.current_task()
         for service in self._services:
             for work in list(service.at_work.values()):
                 if work is not me:
                     service._pump.soon(work.cancel)
+
+    def _finish(self, handle: int) -> None:
         with self._lock:
             topics = list(self._topics.values())
-        try:
-            await pump.call(pump.lib.p2p_node_close, handle, timeout=None)
-        finally:
-            for topic in topics:
-                topic.finish()
-            for flow in tuple(self._flows):
-                flow.finish()
-            for stream in tuple(self._streams):
-                stream.pump.soon(stream.close)
-            assert self._hub is not None
-            self._hub.close()
-            for used in list(self._pumps):
-                used.release(handle)
+        for topic in topics:
+            topic.finish()
+        for flow in tuple(self._flows):
+            flow.finish()
+        for stream in tuple(self._streams):
+            stream.pump.soon(stream.close)
+        assert self._hub is not None
+        self._hub.close()
+        for used in list(self._pumps):
+            used.release(handle)
 
     def events(self, pump: Pump, types: tuple[type[Any], ...], capacity: int) -> Events[Any]:
         assert self._hub is not None
