@@ -260,8 +260,11 @@ P2P_API int64_t p2p_live_handles(int kind);
 /* ---- Handles ------------------------------------------------------------------------------------------------------------------ */
 
 /* p2p_close ends what a handle stands for, and its children. When it returns, a node has released its ports, threads of work and memory; a
- * stream is closed in both directions after what was accepted for writing is sent (at most 10 s, in the background; p2p_stream_reset does not
- * send it, but stops a peer that goes on writing, which over yamux is not told of a close and waits at its full window); a request without an answer is answered with an error; a topic is left. Closing what is closed is 0. P2P_E_HANDLE: never was one. */
+ * stream is closed in both directions after what was accepted for writing is sent (at most 10 s, in the background); a request without an answer
+ * is answered with an error; a topic is left. Closing what is closed is 0. P2P_E_HANDLE: never was one.
+ *
+ * Over yamux a peer that goes on writing is not told that a stream is closed, and waits once its window is full: p2p_stream_reset stops it, but
+ * does not send what waits. */
 P2P_API int p2p_close(p2p_handle handle);
 
 /* p2p_kind returns the P2P_KIND_ of an open handle. */
