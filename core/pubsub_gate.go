@@ -91,7 +91,7 @@ func (h *gatedHost) NewStream(ctx context.Context, id peer.ID, protocols ...prot
 	if err != nil {
 		return nil, err
 	}
-	out := &outboundStream{s, h.out}
+	out := &outboundStream{Stream: s, outbound: h.out}
 	h.out.opening(id, out)
 	return out, nil
 }

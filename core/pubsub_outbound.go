@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"encoding/binary"
 	"maps"
 	"slices"
 	"sync"
@@ -97,6 +98,13 @@ func (o *outbound) open(id peer.ID, name protocol.ID) {
 	o.opened = make(chan struct{})
 }
 
+// greet is called, after open, when the first packet to id will be a greeting.
+func (o *outbound) greet(id peer.ID) {
+	if s := o.streamTo(id); s != nil {
+		s.greets = true
+	}
+}
+
 // reachable returns how many of peers there is a stream to, and a channel that is closed when that may be more.
 func (o *outbound) reachable(peers map[peer.ID]struct{}) (n int, more <-chan struct{}) {
 	o.mu.Lock()
@@ -125,10 +133,14 @@ func (o *outbound) pushed(id peer.ID, size int) {
 	}
 }
 
-// written is called for every packet that has left the queue of id. The greeting never was in it, so that the count may be one too low.
-func (o *outbound) written(id peer.ID, size int) {
+// written is called for every packet that has left a queue for s. One that ends late, after its queue has gone, is of no queue any more.
+func (o *outbound) written(s *outboundStream, size int) {
+	id := s.Conn().RemotePeer()
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if _, ok := o.ready[id]; !ok || o.last[id] != s {
+		return
+	}
 	q := o.queues[id]
 	if q == nil {
 		q = &outboundQueue{} // a packet is traced only after it was pushed, when it may have left already
@@ -215,6 +227,7 @@ func (o *outbound) crowd(peers func() []peer.ID) (relief <-chan struct{}, patien
 type outboundStream struct {
 	network.Stream
 	outbound *outbound
+	greets   bool // the next write is a greeting; of the pubsub loop until the first write, then of the one goroutine that writes
 }
 
 // Reset is the last that upstream calls.
@@ -223,8 +236,14 @@ func (s *outboundStream) Reset() error {
 	return s.Stream.Reset()
 }
 
+// Write is given one packet, behind its length. The greeting never was in the queue.
 func (s *outboundStream) Write(p []byte) (int, error) {
 	n, err := s.Stream.Write(p)
-	s.outbound.written(s.Conn().RemotePeer(), len(p))
+	if s.greets {
+		s.greets = false
+		return n, err
+	}
+	_, prefix := binary.Uvarint(p)
+	s.outbound.written(s, len(p)-prefix)
 	return n, err
 }

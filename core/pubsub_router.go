@@ -8,6 +8,7 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"google.golang.org/protobuf/proto"
 )
 
 // routerProtocols are the names of the protocols of each router, the best one first.
@@ -74,7 +75,11 @@ func (p *publisher) plain(router pubsub.PubSubRouter) *plainRouter {
 func (r *plainRouter) Protocols() []protocol.ID { return r.protocols }
 
 func (r *plainRouter) OnNewOutboundStream(id peer.ID, name protocol.ID, hello *pubsub.RPC) *pubsub.RPC {
-	return r.PubSubRouter.OnNewOutboundStream(id, protocol.ID(strings.TrimPrefix(string(name), r.prefix)), hello)
+	hello = r.PubSubRouter.OnNewOutboundStream(id, protocol.ID(strings.TrimPrefix(string(name), r.prefix)), hello)
+	if proto.Size(&hello.RPC) > 0 {
+		r.tracer.p.out.greet(id)
+	}
+	return hello
 }
 
 // PublishBatch is called in the pubsub loop.

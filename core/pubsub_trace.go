@@ -140,6 +140,12 @@ func (t *pubsubTracer) RecvRPC(rpc *pubsub.RPC) { t.traces.packet("receive", rpc
 // OnNewOutboundStream tells that a peer can be sent to.
 func (t *pubsubTracer) OnNewOutboundStream(id peer.ID, name protocol.ID) {
 	t.p.out.open(id, name)
+	t.mu.Lock()
+	subscribed := len(t.mesh) > 0
+	t.mu.Unlock()
+	if subscribed { // what gossipsub greets with; of other routers see plainRouter
+		t.p.out.greet(id)
+	}
 	t.traces.put(&TraceEvent{Type: "open", Peer: id, Protocol: string(name)})
 }
 
