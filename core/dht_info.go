@@ -22,6 +22,8 @@ type DHTInfo struct {
 	Providing     int            `json:"providing"`
 	ProvidesDue   int            `json:"provides_due"`
 	VerdictsLate  int64          `json:"verdicts_late"`
+	StoredBytes   int64          `json:"stored_bytes"`
+	RefusedFull   int64          `json:"refused_full"`
 	RoutingTables []DHTTableInfo `json:"routing_tables"`
 }
 
@@ -48,7 +50,8 @@ type DHTPeerInfo struct {
 // Info returns a DHTInfo. It costs no network; counting what is stored costs time where much is.
 func (d *DHT) Info() any {
 	info := DHTInfo{Mode: d.Mode(), Serving: d.modeWord() == "server", Prefix: d.cfg.Prefix, Network: d.cfg.Network, Peers: d.tableSize(),
-		Store: d.cfg.Store, OwnRecords: d.own.count(), VerdictsLate: d.asked.late.Load(), RoutingTables: []DHTTableInfo{}}
+		Store: d.cfg.Store, OwnRecords: d.own.count(), VerdictsLate: d.asked.late.Load(),
+		StoredBytes: d.store.all.bytes.Load(), RefusedFull: d.store.all.refused.Load(), RoutingTables: []DHTTableInfo{}}
 	if d.cfg.public() {
 		info.Prefix = publicPrefix
 	}

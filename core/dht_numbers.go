@@ -7,6 +7,8 @@ func (n *Node) measureDHT(m *Measurements) {
 	providing := m.Gauge("libp2pgo_dht_providing", "Keys that the node keeps providing.")
 	due := m.Gauge("libp2pgo_dht_provides_due", "Keys that wait to be provided.")
 	late := m.Counter("libp2pgo_dht_verdicts_late_total", "Records that the default decided on, because no verdict came in time.")
+	stored := m.Gauge("libp2pgo_dht_stored_bytes", "Bytes of records and providers that are stored, of the dht.max_bytes that may be.")
+	full := m.Counter("libp2pgo_dht_refused_full_total", "Records and providers that were refused, because dht.max_bytes were stored.")
 	d := n.dht
 	if d == nil {
 		return
@@ -23,6 +25,8 @@ func (n *Node) measureDHT(m *Measurements) {
 	providing.Count(int64(keys))
 	due.Count(int64(waiting))
 	late.Count(d.asked.late.Load())
+	stored.Count(d.store.all.bytes.Load())
+	full.Count(d.store.all.refused.Load())
 }
 
 // measureRendezvous adds the node's part as a rendezvous point.

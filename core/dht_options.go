@@ -22,6 +22,7 @@ type DHTConfig struct {
 	ReprovideMs       int64    `json:"reprovide_ms" min:"1000" max:"31536000000" doc:"within which time all keys that the node keeps providing are announced again"`
 	RepublishMs       int64    `json:"republish_ms" min:"100" max:"31536000000" doc:"pause between publications of the node's own signed records, until they expire"`
 	MaxValueSize      int      `json:"max_value_size" min:"1" max:"1048576" doc:"bytes of the largest value that is stored or taken"`
+	MaxBytes          int64    `json:"max_bytes" min:"1048576" max:"1125899906842624" doc:"bytes of records and providers that are kept for others, about, in memory or in dht.store; beyond it new ones are refused until others have expired"`
 	Store             string   `json:"store" doc:"directory that keeps records, providers, and what the node itself provides and has set; \"\": in memory, lost with the node"`
 	Validators        []string `json:"validators" doc:"namespaces of keys beside pk, ipns and record, each as name=rule; accept: any value; hash: the key names the value's hash; record: signed records; ask: the program by event"`
 	ValidateTimeoutMs int      `json:"validate_timeout_ms" min:"1" max:"60000" doc:"time for a verdict of the program"`
@@ -40,7 +41,7 @@ const hours = 60 * 60 * 1000
 func defaultDHT() DHTConfig {
 	return DHTConfig{
 		Mode: "off", Prefix: "/libp2pgo", Network: "any", BucketSize: 20, Concurrency: 10, Resiliency: 3, RefreshMs: 600_000, RefreshTimeoutMs: 10_000,
-		RecordAgeMs: 48 * hours, ProviderAgeMs: 48 * hours, ReprovideMs: 22 * hours, RepublishMs: hours, MaxValueSize: 64 << 10,
+		RecordAgeMs: 48 * hours, ProviderAgeMs: 48 * hours, ReprovideMs: 22 * hours, RepublishMs: hours, MaxValueSize: 64 << 10, MaxBytes: 256 << 20,
 		Validators: []string{}, ValidateTimeoutMs: 1000, ValidateDefault: "reject", ValidateCapacity: 1024,
 	}
 }

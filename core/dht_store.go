@@ -16,12 +16,12 @@ import (
 // dhtStore keeps what the DHT stores: on disk, or in memory.
 type dhtStore struct {
 	path string
-	all  ds.Batching
+	all  *boundedStore
 }
 
-func openDHTStore(path string) (s *dhtStore, err error) {
+func openDHTStore(path string, maxBytes int64) (s *dhtStore, err error) {
 	if path == "" {
-		return &dhtStore{all: dssync.MutexWrap(ds.NewMapDatastore())}, nil
+		return &dhtStore{all: &boundedStore{Batching: dssync.MutexWrap(ds.NewMapDatastore()), max: maxBytes}}, nil
 	}
 	defer Recovered("open dht.store", &err)
 	if err := os.MkdirAll(path, 0o700); err != nil {
@@ -31,7 +31,12 @@ func openDHTStore(path string) (s *dhtStore, err error) {
 	if err != nil {
 		return nil, storeError("dht.store", path, err)
 	}
-	return &dhtStore{path, level}, nil
+	all := &boundedStore{Batching: level, max: maxBytes}
+	if err := all.count(); err != nil {
+		level.Close()
+		return nil, storeError("dht.store", path, err)
+	}
+	return &dhtStore{path, all}, nil
 }
 
 // storeError tells why the directory that an option names cannot be used.

@@ -450,6 +450,44 @@ func TestDHTPublicPrefix(t *testing.T) {
 	}
 }
 
+// A peer cannot have a server store more than dht.max_bytes, nor keep it from what its own program puts.
+func TestDHTStoresNoMoreThanItMay(t *testing.T) {
+	victim := start(t, "dht.mode", "server", "dht.validators", "app=accept", "dht.max_bytes", "1048576")
+	evil := start(t, "dht.mode", "server", "dht.validators", "app=accept")
+	connect(t, evil, victim)
+	if _, err := table(t, evil).Bootstrap(timeout(t), 1); err != nil {
+		t.Fatal(err)
+	}
+	large := strings.Repeat("x", 60<<10)
+	putLarge := func(i int) error {
+		_, err := table(t, evil).Put(timeout(t), fmt.Sprintf("/app/%d", i), []byte(large), core.DHTPutOptions{MinPeers: 1})
+		return err
+	}
+	taken := 0
+	for ; taken < 20 && putLarge(taken) == nil; taken++ {
+	}
+	if taken != 17 { // with what each takes beside its value
+		t.Fatalf("%d are stored", taken)
+	}
+	mustMatch(t, putLarge(taken), core.ErrPeers)
+	info := table(t, victim).Info().(core.DHTInfo)
+	if info.StoredBytes > 1<<20 || info.StoredBytes < int64(taken*60<<10) || info.RefusedFull < 2 || info.RoutingTables[0].Records != taken {
+		t.Fatalf("info is %+v", info)
+	}
+	if _, err := table(t, victim).Put(timeout(t), "/app/own", []byte(large), core.DHTPutOptions{}); err != nil {
+		t.Fatalf("the program's own: %v", err)
+	}
+	if n := table(t, victim).Info().(core.DHTInfo).RoutingTables[0].Records; n != taken+1 {
+		t.Fatalf("%d records", n)
+	}
+	for i := range 3 {
+		put(t, evil, fmt.Sprintf("/app/%d", i), "small") // in place of a large one
+	}
+	if err := putLarge(taken); err != nil {
+		t.Fatalf("there is room again: %v", err)
+	}
+}
+
 // An automatic node answers while it is known to be reachable.
 func TestDHTAutoFollowsReachability(t *testing.T) {
 	events := newEvents()

@@ -140,7 +140,7 @@ func (d *DHT) put(ctx context.Context, key string, value []byte, minPeers int) (
 
 // keep stores a value of this node's own here.
 func (t *dhtTable) keep(ctx context.Context, key string, value []byte) error {
-	err := t.values.Put(ctx, key, kadrecord.MakePutRecord(key, value))
+	err := t.values.Put(context.WithValue(ctx, ownWrite{}, true), key, kadrecord.MakePutRecord(key, value))
 	switch {
 	case err == nil:
 		return nil

@@ -161,6 +161,8 @@ export interface NodeOptions {
     reprovide_ms?: number | undefined
     republish_ms?: number | undefined
     max_value_size?: number | undefined
+    /** Bytes of records and providers that are kept for others, about; beyond it new ones are refused. Default: 268435456. */
+    max_bytes?: number | undefined
     /** Directory that keeps records and providers. Default: '', in memory. */
     store?: string | undefined
     /** Namespaces of keys beside pk, ipns and record, each as 'name=accept', '=hash', '=record' or '=ask'. */

@@ -264,6 +264,7 @@ class DHTOptions(TypedDict, total=False):
     reprovide_ms: int
     republish_ms: int
     max_value_size: int
+    max_bytes: int
     store: str
     validators: List[str]
     validate_timeout_ms: int
