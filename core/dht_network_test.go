@@ -234,6 +234,27 @@ func TestDHTStoreSurvivesRestart(t *testing.T) {
 	}
 }
 
+// A provider that was told of is on disk at once: a copy of the directory, as a killed process leaves it, has it.
+func TestDHTStoresProvidersAtOnce(t *testing.T) {
+	folder := t.TempDir()
+	server := start(t, "dht.mode", "server", "dht.store", filepath.Join(folder, "dht"))
+	other := start(t, "dht.mode", "server")
+	connect(t, other, server)
+	if _, err := table(t, other).Bootstrap(timeout(t), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := table(t, other).Provide(timeout(t), "/data"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(folder, "copy"), os.DirFS(filepath.Join(folder, "dht"))); err != nil {
+		t.Fatal(err)
+	}
+	again := start(t, "dht.mode", "server", "dht.store", filepath.Join(folder, "copy"))
+	if n := table(t, again).Info().(core.DHTInfo).RoutingTables[0].Providers; n != 1 {
+		t.Fatalf("%d providers", n)
+	}
+}
+
 // Nodes with a hash table that come and go leave no goroutine behind, whatever is under way.
 func TestDHTLeavesNothingBehind(t *testing.T) {
 	cycle := func() {
