@@ -33,7 +33,7 @@ type publisher struct {
 	verified     bool                 // a message without a valid signature has no author that rules may trust
 	id           pubsub.MsgIdFunction // of topics without one of their own
 
-	ids sync.Map // topic -> pubsub.MsgIdFunction, of topics that have, or had, one of their own; the pubsub loop reads it
+	ids sync.Map // topic -> pubsub.MsgIdFunction, of joined topics that have one of their own; the pubsub loop reads it
 
 	mu     sync.Mutex           // also held while the pubsub loop is waited for
 	topics map[string]*Topic    // guarded by mu
@@ -77,7 +77,7 @@ func startPubsub(n *Node) (*publisher, error) {
 		return nil, err
 	}
 	p.id = messageIDs[c.MessageID]
-	options = append(options, pubsub.WithMessageIdFn(p.tracer.noteID(p.id)))
+	options = append(options, pubsub.WithMessageIdFn(p.tracer.noteID(p.idOf)))
 	p.ps, err = p.startRouter(append(options, authorship...))
 	if err != nil {
 		return nil, Errorf(ErrConfig, "pubsub: %v", err)

@@ -14,7 +14,7 @@ import (
 // pubsubTracer counts, per topic, what becomes of messages. Upstream calls it from its own goroutines, so it must be quick.
 type pubsubTracer struct {
 	p      *publisher
-	topics sync.Map // name -> *topicCounters
+	topics sync.Map // name -> *topicCounters, of topics that are joined
 	batch  *packets // of the pubsub loop: what it is sending now
 	traces traces
 
@@ -65,8 +65,7 @@ func (t *pubsubTracer) of(topic string) *topicCounters {
 	if c, ok := t.topics.Load(topic); ok {
 		return c.(*topicCounters)
 	}
-	c, _ := t.topics.LoadOrStore(topic, &topicCounters{rejected: map[string]int64{}})
-	return c.(*topicCounters)
+	return &topicCounters{rejected: map[string]int64{}} // the topic was left: nobody will ask
 }
 
 // fresh starts the counters of a topic that is joined.

@@ -135,6 +135,11 @@ func (t *Topic) join(o TopicOptions, inbox Inbox[TopicEvent]) (err error) {
 		}
 	}
 	t.counters = p.tracer.fresh(name)
+	defer func() {
+		if err != nil {
+			t.forget()
+		}
+	}()
 	if t.t, err = p.ps.Join(name, t.upstreamOptions(o)...); err != nil {
 		t.rules.unregister()
 		return t.joinError(err)
@@ -212,18 +217,19 @@ func (t *Topic) upstreamOptions(o TopicOptions) (options []pubsub.TopicOpt) {
 	if o.FanoutOnly {
 		options = append(options, pubsub.FanoutOnly())
 	}
-	id, own := messageIDs[o.MessageID]
-	if _, before := p.ids.Load(t.name); !own && before { // upstream remembers
-		id, own = p.id, true
-	}
-	if own {
+	if id, own := messageIDs[o.MessageID]; own {
 		p.ids.Store(t.name, id)
-		options = append(options, pubsub.WithTopicMessageIdFn(p.tracer.noteID(id)))
 	}
 	return options
 }
 
-// idOf returns the id of a message on its way.
+// forget frees what is kept by the topic's name. Info still has the counters. Called with p.mu held.
+func (t *Topic) forget() {
+	t.p.tracer.topics.Delete(t.name)
+	t.p.ids.Delete(t.name)
+}
+
+// idOf returns the id of a message. Upstream could be told of a topic's own ids, too, but it would never forget them.
 func (p *publisher) idOf(m *pb.Message) string {
 	if id, ok := p.ids.Load(m.GetTopic()); ok {
 		return id.(pubsub.MsgIdFunction)(m)
@@ -336,6 +342,7 @@ func (t *Topic) Close() {
 		t.unrelay()
 	}
 	t.t.Close()
+	t.forget()
 	delete(t.p.topics, t.name)
 	t.p.mu.Unlock()
 	t.events.close(nil)
