@@ -35,7 +35,7 @@ type outbox struct {
 	mu      sync.Mutex
 	letters []*letterOut // guarded by mu
 	bytes   int          // guarded by mu
-	held    bool         // guarded by mu; the first letter waits, and so do all others
+	held    bool         // guarded by mu; what goes first waits, and so do all letters behind it
 	running bool         // guarded by mu
 	worker  uint64       // guarded by mu; the goroutine that publishes
 	idle    *sync.Cond   // on mu: not running
@@ -130,6 +130,14 @@ func (o *outbox) addLocked(l *letterOut) {
 	}
 }
 
+// holdLocked has each of the letters that wait end with its context, while what goes before them is held up.
+func (o *outbox) holdLocked(letters []*letterOut) {
+	o.held = true
+	for _, l := range letters {
+		o.hook(l)
+	}
+}
+
 // hook takes l out of the outbox when its context ends; for as long as the letters are held up. Called with mu held.
 func (o *outbox) hook(l *letterOut) {
 	if l.unhook == nil && l.ctx.Done() != nil {
@@ -177,13 +185,14 @@ func (o *outbox) run() {
 	}
 }
 
-// next takes the letters that can go out together. held: only one, and its peers have to come first.
+// next takes the letters that can go out together. held: only one, and its peers have to come first, or to have room.
 func (o *outbox) next() (batch []*letterOut, held bool) {
 	have := o.t.reachable()
+	crowd, _ := o.t.p.out.crowd(o.t.Peers)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := 0
-	for n < min(len(o.letters), publishBatch) && o.letters[n].minPeers <= have {
+	for crowd == nil && n < min(len(o.letters), publishBatch) && o.letters[n].minPeers <= have {
 		n++
 	}
 	switch {
@@ -192,10 +201,8 @@ func (o *outbox) next() (batch []*letterOut, held bool) {
 		o.idle.Broadcast()
 		return nil, false
 	case n == 0:
-		n, held, o.held = 1, true, true
-		for _, l := range o.letters[1:] {
-			o.hook(l)
-		}
+		n, held = 1, true
+		o.holdLocked(o.letters[1:])
 	}
 	batch = o.letters[:n:n]
 	o.letters = o.letters[n:]
@@ -205,9 +212,14 @@ func (o *outbox) next() (batch []*letterOut, held bool) {
 	return batch, held
 }
 
-// release waits for the peers of l, and publishes it.
+// release waits for the peers of l, and for their room, and publishes it.
 func (o *outbox) release(l *letterOut) {
 	err := o.t.awaitPeers(l.ctx, l.minPeers)
+	if err == nil && o.awaitRoom([]*letterOut{l}) {
+		if err = o.t.closedError(); err == nil {
+			err = ctxError(l.ctx, "topic %s, which slow peers hold back", quoteShort(o.t.name))
+		}
+	}
 	o.mu.Lock()
 	o.held = false
 	o.mu.Unlock()
@@ -218,6 +230,17 @@ func (o *outbox) release(l *letterOut) {
 	guarded("publish", func() { o.t.publish([]*letterOut{l}) })
 }
 
+// awaitRoom waits until the topic's peers have room. late: the topic was left, or time is up for one of the letters.
+func (o *outbox) awaitRoom(letters []*letterOut) (late bool) {
+	ctx, cancel := context.WithCancel(o.t.ctx)
+	defer cancel()
+	for _, l := range letters {
+		defer context.AfterFunc(l.ctx, cancel)()
+	}
+	o.t.p.out.await(ctx, o.t.Peers)
+	return ctx.Err() != nil
+}
+
 // publish signs and checks each letter, sends those that pass in one step of the pubsub loop, and tells each how many peers it went to.
 func (t *Topic) publish(letters []*letterOut) {
 	batch, out := &pubsub.MessageBatch{}, newPackets(t.p)
@@ -226,7 +249,7 @@ func (t *Topic) publish(letters []*letterOut) {
 		if len(ready) == 0 {
 			return
 		}
-		sent := t.p.send(t, batch, out)
+		sent := t.p.send(t, ready, batch, out)
 		for _, l := range ready {
 			if !sent {
 				t.p.tracer.traces.published(t.name, l.data, "", 0, ErrClosed)
@@ -287,14 +310,19 @@ func (t *Topic) publishError(ctx context.Context, err error) error {
 
 // send hands a batch to the pubsub loop and waits until it is out; false: the topic was left, or the node closed. One at a time: upstream's
 // channel holds one batch, and after the end of the loop a second one would wait for ever.
-func (p *publisher) send(t *Topic, batch *pubsub.MessageBatch, out *packets) bool {
-	select {
-	case p.turn <- struct{}{}:
-	case <-t.ctx.Done():
-		return false
+func (p *publisher) send(t *Topic, letters []*letterOut, batch *pubsub.MessageBatch, out *packets) bool {
+	for late := false; ; late = t.outbox.awaitRoom(letters) {
+		select {
+		case p.turn <- struct{}{}:
+		case <-t.ctx.Done():
+			return false
+		}
+		if relief, _ := p.out.crowd(t.Peers); relief == nil || late {
+			break
+		}
+		<-p.turn // another topic took the room. When time is up for a letter they go out nevertheless: whoever has no room loses them
 	}
 	defer func() { <-p.turn }()
-	p.out.await(t.ctx, t.Peers)
 	if t.ctx.Err() != nil {
 		return false
 	}

@@ -2,18 +2,21 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-func startPlain(t *testing.T, router string) *Node {
+func startPlain(t *testing.T, router string, options ...string) *Node {
 	t.Helper()
 	c := DefaultConfig()
-	for path, value := range map[string]string{"listen": "/ip4/127.0.0.1/tcp/0", "pubsub.router": router} {
-		if err := c.Set(path, value); err != nil {
+	for option := range slices.Chunk(append([]string{"listen", "/ip4/127.0.0.1/tcp/0", "pubsub.router", router}, options...), 2) {
+		if err := c.Set(option[0], option[1]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -124,5 +127,77 @@ func TestPubsubOutbound_LateWrite(t *testing.T) {
 	s.Write([]byte("\x04late"))
 	if q := queueOf(from, to.ID()); q != (outboundQueue{}) {
 		t.Fatalf("%+v for a peer that is gone", q)
+	}
+}
+
+// A publisher that a peer without room holds back waits no longer than its call may last, also behind one that has no limit.
+func TestPubsubOutbound_AWaitEndsWithTheCall(t *testing.T) {
+	from := startPlain(t, "floodsub", "pubsub.outbound_queue", "16", "yamux.window_bytes", "262144")
+	slow, quick := startPlain(t, "floodsub", "yamux.window_bytes", "262144"), startPlain(t, "floodsub")
+	near := joinPlain(t, from, "wait")
+	o, err := ParseSubscribeOptions([]byte(`{"overflow": "block", "capacity": 1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	goOn, heard := make(chan struct{}), make(chan string, 1)
+	resume := sync.OnceFunc(func() { close(goOn) })
+	defer resume()
+	for n, inbox := range map[*Node]Inbox[*Message]{
+		slow:  {Deliver: func(*Message) { <-goOn }},
+		quick: {Deliver: func(m *Message) { heard <- string(m.Data) }},
+	} {
+		if _, err := joinPlain(t, n, "wait").Subscribe(o, inbox); err != nil {
+			t.Fatal(err)
+		}
+		connectPlain(t, from, n)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := near.Publish(ctx, []byte("first"), 2); err != nil {
+		t.Fatal(err)
+	}
+	<-heard
+	for held := false; !held; {
+		before := queueOf(from, slow.ID()).moved
+		limited, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+		_, err := near.Publish(limited, make([]byte, 16<<10), 0)
+		cancel()
+		if err == nil {
+			<-heard
+		} else if !errors.Is(err, ErrTimeout) {
+			t.Fatal(err)
+		}
+		held = err != nil && before == queueOf(from, slow.ID()).moved // and not just late
+	}
+
+	ended, endedBehind := make(chan error, 1), make(chan error, 1)
+	unlimited, end := context.WithCancel(t.Context())
+	defer end()
+	if err := near.Enqueue(unlimited, []byte("unlimited"), 0, func(_ int, err error) { ended <- err }); err != nil {
+		t.Fatal(err)
+	}
+	limited, cancelLimited := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancelLimited()
+	if err := near.Enqueue(limited, []byte("limited"), 0, func(_ int, err error) { endedBehind <- err }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("it was not held back: %v", err)
+	case err := <-endedBehind:
+		if !errors.Is(err, ErrTimeout) {
+			t.Fatal(err)
+		}
+	}
+	end()
+	if err := <-ended; !errors.Is(err, ErrCancelled) {
+		t.Fatal(err)
+	}
+	resume()
+	if n, err := near.Publish(ctx, []byte("last"), 0); err != nil || n != 2 {
+		t.Fatalf("%d peers, %v", n, err)
+	}
+	if data := <-heard; data != "last" {
+		t.Fatalf("the other peer heard %q", data)
 	}
 }

@@ -725,7 +725,8 @@ P2P_API int p2p_request_fail(p2p_handle request, int32_t code, const char *words
 P2P_API int p2p_topic_join(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *topic_out);
 
 /* p2p_topic_publish sends data to the topic and returns, or completes with as value, to how many peers it went. min_peers > 0: first wait
- * until so many peers are subscribed; P2P_E_PEERS when time is up. Calls complete in the order they were made. P2P_E_TOO_BIG: more than
+ * until so many peers are subscribed; P2P_E_PEERS when time is up. It waits, too, for room in the queues to slow subscribers (pubsub.outbound_queue);
+ * P2P_E_TIMEOUT: there was none, and nothing was sent. Calls complete in the order they were made. P2P_E_TOO_BIG: more than
  * pubsub.max_message_size. P2P_E_REJECTED: breaks a rule of the topic. P2P_E_LIMIT: 64 MiB are waiting to be published. */
 P2P_API int p2p_topic_publish(p2p_handle topic, const uint8_t *data, size_t len, int32_t min_peers, const p2p_call *call);
 

@@ -200,7 +200,10 @@ export class Topic extends EventEmitter<TopicEvents> implements Source {
     this.#handle = handle
   }
 
-  /** Publishes and resolves with the number of peers that it went to. Messages go out in the order of the calls. */
+  /**
+   * Publishes and resolves with the number of peers that it went to. Messages go out in the order of the calls. It waits while the queue to a slow
+   * subscriber (`pubsub.outbound_queue`) is full; a timeout then means that nothing was sent.
+   */
   async publish(data: Uint8Array | string, options: PublishOptions = {}): Promise<number> {
     const bytes = bytesOf('data', data)
     const minPeers = integerOf('minPeers', options.minPeers ?? 0, 0, 0x7fff_ffff)

@@ -215,7 +215,8 @@ class Topic:
     async def publish(self, data: BytesLike, *, min_peers: int = 0, timeout: float | None = 30.0) -> int:
         """Send ``data`` to the topic and return to how many peers it went.
 
-        With ``min_peers`` it first waits until so many are subscribed, and raises NotEnoughPeers when time is up. Small messages that are
+        With ``min_peers`` it first waits until so many are subscribed, and raises NotEnoughPeers when time is up. It waits, too, while the
+        queue to a slow subscriber (``pubsub.outbound_queue``) is full; Timeout then means that nothing was sent. Small messages that are
         published in the same turn of the loop travel into the library together; cancelling one later does not take it back.
         """
         self._check()
