@@ -17,6 +17,7 @@ import threading
 import weakref
 from ctypes import byref, c_int
 from itertools import count
+from operator import length_hint
 from time import monotonic
 from typing import Any, Callable, Coroutine, Iterator, Protocol, Union
 
@@ -100,49 +101,78 @@ class _Buffers:
     its frames.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lib: Library) -> None:
         self.events = (ctypes.c_char * (BATCH * _abi.EVENT.size))()
         self.events_view = memoryview(self.events).cast("B")
         self.events_at = ctypes.addressof(self.events)
         self.data = bytearray(_DATA)
         self.data_view = memoryview(self.data)
         self.data_at = ctypes.addressof(ctypes.c_char.from_buffer(self.data))
+        self.result: list[int] = []
+        """What the poll returned. It puts it here itself: a signal that came meanwhile is handled before its caller could."""
+        self.poll = lib.function("p2p_queue_poll", self.result.append)
 
-
-_local = threading.local()
-Batch = tuple[Iterator[tuple[int, ...]], Union[bytes, memoryview]]
-
-
-def poll(lib: Library, queue: int) -> Batch | None:
-    """Take a batch of events, or None when there are none: their headers, and the block their offsets point into.
-
-    The block is bytes, or for bulk data a view that the caller must have sliced up before it polls again on this thread.
-    """
-    try:
-        buffers: _Buffers = _local.buffers
-    except AttributeError:
-        buffers = _local.buffers = _Buffers()
-    n = lib.p2p_queue_poll(queue, buffers.events_at, BATCH, buffers.data_at, _DATA, 0)
-    if n > 0:
+    def batch(self, n: int) -> Batch:
+        """Copy out a poll's events."""
         used = n * _abi.EVENT.size
-        headers = buffers.events_view[:used].tobytes()
-        block: bytes | memoryview = buffers.data_view
+        headers = self.events_view[:used].tobytes()
+        block: bytes | memoryview = self.data_view
         end = 0
         while used and not end:  # the last event that has anything ends the block
             used -= _abi.EVENT.size
             event = _abi.EVENT.unpack_from(headers, used)
             end = event[9] + event[10] or (event[8] and event[7] + event[8])
         if end < n * _SPREAD:
-            block = bytes(buffers.data_view[:end])
-        return _abi.EVENT.iter_unpack(headers), block
+            block = bytes(self.data_view[:end])
+        return headers, block
+
+
+_local = threading.local()
+Batch = tuple[bytes, Union[bytes, memoryview]]
+Headers = Iterator[tuple[int, ...]]
+
+
+def poll(lib: Library, queue: int, backlog: list[Batch]) -> bool:
+    """Add a batch of events to an empty backlog: their headers, and the block their offsets point into. Returns whether any came.
+
+    The caller takes the batch out when it is through with it. The block is bytes, or for bulk data a view that must be sliced up before
+    this thread polls again. An exception in here, as a signal handler raises, loses nothing: what came is in the backlog.
+    """
+    try:
+        buffers: _Buffers = _local.buffers
+    except AttributeError:
+        buffers = _local.buffers = _Buffers(lib)
+    result = buffers.result
+    result.clear()
+    try:
+        buffers.poll(queue, buffers.events_at, BATCH, buffers.data_at, _DATA, 0)
+        n = result[0]
+        if n > 0:
+            backlog.append(buffers.batch(n))
+            return True
+    except BaseException:
+        if not backlog and result and result[0] > 0:
+            backlog.append(buffers.batch(result[0]))
+        keep(lib, queue, backlog)
+        raise
     if n == 0:
-        return None
+        return False
     if n != _abi.E_TOO_BIG:
         raise lib.error(n)
     size = lib.p2p_last_detail()  # one event larger than the buffer: it gets one of its own
     large = (ctypes.c_char * size)()
     n = lib.check(lib.p2p_queue_poll(queue, buffers.events_at, 1, ctypes.addressof(large), size, 0))
-    return _abi.EVENT.iter_unpack(buffers.events_view[: n * _abi.EVENT.size].tobytes()), memoryview(large).cast("B")
+    backlog.append((buffers.events_view[: n * _abi.EVENT.size].tobytes(), memoryview(large).cast("B")))
+    return True
+
+
+def keep(lib: Library, queue: int, backlog: list[Batch], events: Headers | None = None) -> None:
+    """Keep what is left of a batch after ``events`` stopped, in memory of its own, and have its owner called again."""
+    if backlog:
+        headers, block = backlog[0]
+        left = len(headers) if events is None else length_hint(events) * _abi.EVENT.size
+        backlog[0] = headers[len(headers) - left :], bytes(block)
+        lib.p2p_queue_wake(queue)
 
 
 def queue_fd(lib: Library, queue: int) -> int:
@@ -167,7 +197,7 @@ class Pump:
         self.awaited: set[Any] = set()
         """What tasks wait for, and handlers at work. asyncio holds tasks weakly, and so do the descriptors they wait for."""
         self._users: set[int] = set()
-        self._backlog: Batch | None = None
+        self._backlog: list[Batch] = []
 
     # Waiting: what subclasses provide.
 
@@ -248,36 +278,35 @@ class Pump:
 
     def drain(self) -> bool:
         """Dispatch one batch of events. Returns whether there were any."""
-        batch = self._backlog
-        if batch is None:
-            batch = poll(self.lib, self.queue)
-            if batch is None:
-                return False
-        headers, block = batch
+        backlog = self._backlog
+        events: Headers | None = None
         targets = self.targets
         try:
+            if not backlog and not poll(self.lib, self.queue, backlog):
+                return False
+            headers, block = backlog[0]
+            events = _abi.EVENT.iter_unpack(headers)
             if isinstance(block, memoryview):
-                for type_, status, tag, subject, object_, value, flags, text, text_n, data, data_n, _ in headers:
+                for type_, status, tag, subject, object_, value, flags, text, text_n, data, data_n, _ in events:
                     target = targets.get(tag, self._stray)
                     target(
                         type_, status, subject, object_, value, flags,
                         block[text : text + text_n].tobytes(), block[data : data + data_n].tobytes(),
                     )  # fmt: skip
             else:
-                for type_, status, tag, subject, object_, value, flags, text, text_n, data, data_n, _ in headers:
+                for type_, status, tag, subject, object_, value, flags, text, text_n, data, data_n, _ in events:
                     target = targets.get(tag, self._stray)
                     target(
                         type_, status, subject, object_, value, flags, block[text : text + text_n], block[data : data + data_n]
                     )  # fmt: skip
         except BaseException as error:
-            # Ctrl-C between two events, or a bug: the rest of the batch must not be lost. The next poll would overwrite it.
-            self._backlog = headers, bytes(block)
-            self.lib.p2p_queue_wake(self.queue)
-            if not isinstance(error, Exception):
+            # Ctrl-C between two events, or a bug: the rest of the batch must not be lost.
+            keep(self.lib, self.queue, backlog, events)
+            if events is None or not isinstance(error, Exception):
                 raise
             logger.exception("an event could not be dispatched")
         else:
-            self._backlog = None
+            backlog.clear()
         return True
 
     def _stray(self, type_: int, status: int, subject: int, object_: int, value: int, flags: int, text: bytes, data: bytes) -> None:

@@ -8,14 +8,16 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from typing import Any, Callable, Generic, Iterator, TypeVar
+from typing import Any, Callable, Generic, TypeVar
 
 from . import _abi
-from ._engine import Bell, Pump, deadline, poll
+from ._engine import Batch, Bell, Headers, Pump, deadline, keep, poll
 from ._library import Library, finalizer
 from .errors import Error, Timeout, from_code
 
 T = TypeVar("T")
+Other = tuple[int, int, int, bytes]
+"""An event that is no item: type, status, value, text."""
 
 
 class Flow(Generic[T]):
@@ -29,6 +31,7 @@ class Flow(Generic[T]):
         self._pump = pump
         self._lib: Library = pump.lib
         self._ready: deque[T] = deque()
+        self._backlog: list[Batch] = []
         self._closed = False
         self._error: Error | None = None
         self._lock = threading.Lock()
@@ -81,29 +84,40 @@ class Flow(Generic[T]):
             except Timeout:
                 raise Timeout(f"{self._item} within {timeout} s") from None
 
-    def _add(self, headers: Iterator[tuple[int, ...]], block: bytes | memoryview) -> None:
-        """Make items of a batch and add them; give what is no item to :meth:`_other`."""
+    def _make(self, headers: Headers, block: bytes | memoryview, others: list[Other]) -> list[T]:
+        """Make the items of a batch; what is none goes to ``others``. Interrupted, it is called again with the same batch."""
         raise NotImplementedError
-
-    def _other(self, type_: int, status: int, value: int, text: bytes) -> None:
-        if type_ == _abi.EVENT_DROPPED:
-            self.dropped += value
-        elif type_ == _abi.EVENT_CLOSED:
-            self._closed = True
-            if status < 0:
-                self._error = from_code(status, text.decode("utf-8", "replace"), value)
 
     def _pull(self) -> bool:
         """Fetch a batch. Returns whether any came."""
         with self._lock:
+            backlog = self._backlog
+            others: list[Other] = []
+            dropped, closed, error = 0, self._closed, self._error
             try:
-                batch = None if self._closed else poll(self._lib, self._queue)
+                if not backlog and (closed or not poll(self._lib, self._queue, backlog)):
+                    return False
+                headers, block = backlog[0]
+                items = self._make(_abi.EVENT.iter_unpack(headers), block, others)
+                for type_, status, value, text in others:
+                    if type_ == _abi.EVENT_DROPPED:
+                        dropped += value
+                    elif type_ == _abi.EVENT_CLOSED:
+                        closed = True
+                        if status < 0:
+                            error = from_code(status, text.decode("utf-8", "replace"), value)
             except Error:
                 self._closed = True
                 return False
-            if batch is None:
-                return False
-            self._add(*batch)
+            except BaseException:  # Ctrl-C: the whole batch is made again
+                keep(self._lib, self._queue, backlog)
+                raise
+            # Without a call, no signal is handled in between: all of this is done, or nothing.
+            self._ready += items
+            self.dropped += dropped
+            self._error = error
+            self._closed = closed
+            backlog[:] = ()
             return bool(self._ready)
 
     def _arrived(self) -> None:

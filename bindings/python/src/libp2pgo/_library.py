@@ -34,7 +34,7 @@ class Library:
     def __init__(self, path: str) -> None:
         self.path = path
         try:
-            loaded = ctypes.CDLL(path)
+            self._loaded = loaded = ctypes.CDLL(path)
             for name, (result, parameters) in _abi.FUNCTIONS.items():
                 function = getattr(loaded, name)
                 function.restype = result
@@ -51,6 +51,13 @@ class Library:
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Callable[..., Any]: ...
+
+    def function(self, name: str, result: Callable[[int], Any]) -> Callable[..., Any]:
+        """Return a function of the header that gives what it returns to ``result`` before any signal can be handled."""
+        function = self._loaded[name]
+        function.restype = result
+        function.argtypes = _abi.FUNCTIONS[name][1]
+        return function
 
     def error(self, code: int) -> Error:
         """Make the exception for this thread's last failed call, which returned ``code``."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, Union
 
 from . import _abi, nat, relay
-from ._engine import Bell, Pump, deadline, poll
+from ._engine import Batch, Bell, Headers, Pump, deadline, keep, poll
 from ._inbox import Inbox
 from ._library import Library
 from .errors import Error, Timeout, from_code
@@ -229,6 +229,7 @@ class EventHub:
         self.lib = lib
         self.queue = lib.handle(lib.p2p_queue_new, 0)
         self.closed = False
+        self._backlog: list[Batch] = []  # guarded by _lock
         self._lock = threading.Lock()
         self._iterators: weakref.WeakSet[Events[Any]] = weakref.WeakSet()  # guarded by _lock
 
@@ -245,31 +246,38 @@ class EventHub:
         with self._lock:
             iterators = tuple(self._iterators)
             while not self.closed:
+                records: Headers | None = None
                 try:
-                    batch = poll(self.lib, self.queue)
+                    if not self._backlog and not poll(self.lib, self.queue, self._backlog):
+                        break
+                    headers, block = self._backlog[0]
+                    records = _abi.EVENT.iter_unpack(headers)
+                    self._hand_out(records, block, iterators)
                 except Error:
                     self.closed = True
                     break
-                if batch is None:
-                    break
-                headers, block = batch
-                for type_, status, _, _, object_, value, flags, text, text_n, data, data_n, _ in headers:
-                    if type_ == _abi.EVENT_DROPPED:
-                        for events in iterators:
-                            events.missed += value
-                        continue
-                    if type_ == _abi.EVENT_DHT_VALIDATE:
-                        key = bytes(block[text : text + text_n]).decode("utf-8", "replace")
-                        asked = DHTValidate(key, bytes(block[data : data + data_n]), self.lib, object_)
-                        for events in iterators:
-                            events.put(asked)
-                        continue
-                    event = make(type_, status, object_, value, flags, bytes(block[text : text + text_n]))
-                    if event is not None:
-                        for events in iterators:
-                            events.put(event)
+                except BaseException:  # Ctrl-C between two events
+                    keep(self.lib, self.queue, self._backlog, records)
+                    raise
+                self._backlog.clear()
         for events in iterators:
             events.wake()
+
+    def _hand_out(self, records: Headers, block: bytes | memoryview, iterators: tuple[Events[Any], ...]) -> None:
+        for type_, status, _, _, object_, value, flags, text, text_n, data, data_n, _ in records:
+            if type_ == _abi.EVENT_DROPPED:
+                for events in iterators:
+                    events.missed += value
+                continue
+            event: Any
+            if type_ == _abi.EVENT_DHT_VALIDATE:
+                key = bytes(block[text : text + text_n]).decode("utf-8", "replace")
+                event = DHTValidate(key, bytes(block[data : data + data_n]), self.lib, object_)
+            else:
+                event = make(type_, status, object_, value, flags, bytes(block[text : text + text_n]))
+            if event is not None:
+                for events in iterators:
+                    events.put(event)
 
     def close(self) -> None:
         """End all iterators, after what they have not fetched yet."""

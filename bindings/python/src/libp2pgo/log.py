@@ -13,7 +13,7 @@ import threading
 from typing import Union
 
 from . import _abi
-from ._engine import next_tag, poll, queue_fd
+from ._engine import Batch, next_tag, poll, queue_fd
 from ._library import Library, encode, library
 from .errors import Error
 
@@ -108,11 +108,11 @@ class _Forwarder:
             while True:
                 poller.poll()
                 while True:
-                    batch = poll(self._lib, self._queue)
-                    if batch is None:
+                    batches: list[Batch] = []
+                    if not poll(self._lib, self._queue, batches):
                         break
-                    headers, block = batch
-                    for type_, _, _, _, _, value, _, text, text_n, _, _, _ in headers:
+                    headers, block = batches[0]
+                    for type_, _, _, _, _, value, _, text, text_n, _, _, _ in _abi.EVENT.iter_unpack(headers):
                         if type_ == _abi.EVENT_LOG:
                             emit(value, bytes(block[text : text + text_n]).decode("utf-8", "replace"))
                         elif type_ == _abi.EVENT_DROPPED:

@@ -10,11 +10,11 @@ from array import array
 from ctypes import byref
 from enum import IntEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Iterable, Iterator, Union, overload
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Iterable, Union, overload
 
 from . import _abi
-from ._engine import Future, LoopPump, Pump, logger, next_tag
-from ._flow import Flow
+from ._engine import Future, Headers, LoopPump, Pump, logger, next_tag
+from ._flow import Flow, Other
 from ._library import Library, encode, pointer
 from .errors import Error, NodeClosed, from_code
 from .events import PeerJoined, PeerLeft, TopicEvents
@@ -148,18 +148,21 @@ class Subscription(Flow[Message]):
     async def __aenter__(self) -> Subscription:
         return self
 
-    def _add(self, headers: Iterator[tuple[int, ...]], block: bytes | memoryview) -> None:
-        add = self._ready.append
+    def _make(self, headers: Headers, block: bytes | memoryview, others: list[Other]) -> list[Message]:
+        messages: list[Message] = []
+        add, gap = messages.append, self._gap
         whole = isinstance(block, bytes)
         for type_, status, _, _, _, value, flags, text, text_n, data, data_n, _ in headers:
             if type_ == _abi.EVENT_MESSAGE:
                 words, content = block[text : text + text_n], block[data : data + data_n]
-                add(Message(content if whole else bytes(content), words if whole else bytes(words), value, flags, self._gap))  # type: ignore[arg-type]
-                self._gap = 0
+                add(Message(content if whole else bytes(content), words if whole else bytes(words), value, flags, gap))  # type: ignore[arg-type]
+                gap = 0
             else:
                 if type_ == _abi.EVENT_DROPPED:
-                    self._gap += value
-                self._other(type_, status, value, bytes(block[text : text + text_n]))
+                    gap += value
+                others.append((type_, status, value, bytes(block[text : text + text_n])))
+        self._gap = gap
+        return messages
 
 
 class Topic:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, TypedDict, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterable, TypedDict, Union
 
 from . import _abi
-from ._engine import Pump, next_tag
-from ._flow import Flow
+from ._engine import Headers, Pump, next_tag
+from ._flow import Flow, Other
 from ._library import encode
 from .peer import Addresses, address_lines
 
@@ -55,12 +55,14 @@ class Trace(Flow["dict[str, Any]"]):
 
         super().__init__(pump, begin, f"Trace to {options['file']}" if filed else "Trace", "nothing happened")
 
-    def _add(self, headers: Iterator[tuple[int, ...]], block: bytes | memoryview) -> None:
+    def _make(self, headers: Headers, block: bytes | memoryview, others: list[Other]) -> list[dict[str, Any]]:
+        events: list[dict[str, Any]] = []
         for type_, status, _, _, _, value, _, text, text_n, data, data_n, _ in headers:
             if type_ == _abi.EVENT_PUBSUB_TRACE:
-                self._ready.append(json.loads(bytes(block[data : data + data_n])))
+                events.append(json.loads(bytes(block[data : data + data_n])))
             else:
-                self._other(type_, status, value, bytes(block[text : text + text_n]))
+                others.append((type_, status, value, bytes(block[text : text + text_n])))
+        return events
 
 
 PathLike = Union[str, "os.PathLike[str]"]
