@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 )
@@ -15,6 +16,8 @@ const (
 	// publishBatch is up to how many waiting messages go out together. It also bounds how many a peer gets in one packet, and so what a peer
 	// that holds us back is still handed.
 	publishBatch = 64
+	// holdGrace is how much later than its time a message may end that waits behind another.
+	holdGrace = 10 * time.Millisecond
 )
 
 // letterOut is one message on its way out.
@@ -130,11 +133,26 @@ func (o *outbox) addLocked(l *letterOut) {
 	}
 }
 
-// holdLocked has each of the letters that wait end with its context, while what goes before them is held up.
-func (o *outbox) holdLocked(letters []*letterOut) {
-	o.held = true
-	for _, l := range letters {
-		o.hook(l)
+// hold has each of the letters that wait, and that come, end with its context, until the returned function is called. Not at once: most of what
+// holds them up ends quickly, and then it would cost more than the rest.
+func (o *outbox) hold() (end func()) {
+	over := false // guarded by o.mu
+	timer := time.AfterFunc(holdGrace, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if over {
+			return
+		}
+		o.held = true
+		for _, l := range o.letters {
+			o.hook(l)
+		}
+	})
+	return func() {
+		timer.Stop()
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		over, o.held = true, false
 	}
 }
 
@@ -202,7 +220,6 @@ func (o *outbox) next() (batch []*letterOut, held bool) {
 		return nil, false
 	case n == 0:
 		n, held = 1, true
-		o.holdLocked(o.letters[1:])
 	}
 	batch = o.letters[:n:n]
 	o.letters = o.letters[n:]
@@ -214,15 +231,14 @@ func (o *outbox) next() (batch []*letterOut, held bool) {
 
 // release waits for the peers of l, and for their room, and publishes it.
 func (o *outbox) release(l *letterOut) {
+	end := o.hold()
 	err := o.t.awaitPeers(l.ctx, l.minPeers)
 	if err == nil && o.awaitRoom([]*letterOut{l}) {
 		if err = o.t.closedError(); err == nil {
 			err = ctxError(l.ctx, "topic %s, which slow peers hold back", quoteShort(o.t.name))
 		}
 	}
-	o.mu.Lock()
-	o.held = false
-	o.mu.Unlock()
+	end()
 	if err != nil {
 		o.tell(l, 0, err)
 		return
