@@ -117,8 +117,7 @@ func TestMeetAgainAfterALoss(t *testing.T) {
 	toldB.wait(t, core.DiscoveryConnected, a.ID())
 	a.Disconnect(b.ID())
 	toldA.wait(t, core.DiscoveryLeft, b.ID())
-	toldA.wait(t, core.DiscoveryConnected, b.ID())
-	toldB.wait(t, core.DiscoveryConnected, a.ID())
+	toldA.wait(t, core.DiscoveryConnected, b.ID()) // b may have heard nothing: the new connection can come before the end of the old one
 	b.Host().Close() // without a farewell
 	toldA.wait(t, core.DiscoveryLeft, b.ID())
 	for {

@@ -94,7 +94,7 @@ def test_a_watch_without_add_reader_ends_while_its_descriptor_becomes_readable(e
         wait_for_threads(threads)
     finally:
         sys.setswitchinterval(interval)
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(os.listdir("/proc/self/fd")) <= descriptors  # what other tests left may go meanwhile
 
 
 def test_uvloop() -> None:
