@@ -88,7 +88,7 @@ func (d *DHT) recordKey(owner peer.ID, name string) (string, error) {
 // it than asked for, but here it is kept.
 func (d *DHT) Put(ctx context.Context, key string, value []byte, o DHTPutOptions) (int, error) {
 	if !strings.HasPrefix(key, "/") {
-		return 0, Errorf(ErrInvalid, "key %s: a record's key is /<namespace>/<rest>; Set makes a signed record of this node's", quoteShort(key))
+		return 0, Errorf(ErrInvalid, "key %s: a record's key is /<namespace>/<rest>; names of the node's own are stored with set, not put", quoteShort(key))
 	}
 	key, err := d.parseKey(key)
 	if err != nil {

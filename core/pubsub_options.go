@@ -16,7 +16,7 @@ type PubsubConfig struct {
 	Router          string `json:"router" enum:"gossipsub,floodsub,randomsub" doc:"how messages find their way: over a mesh with gossip; to every peer; to a random choice of about the square root of random_size peers"`
 	RandomSize      int    `json:"random_size" min:"1" max:"1000000000" doc:"nodes that randomsub takes the network to have"`
 	ProtocolPrefix  string `json:"protocol_prefix" doc:"put before the names of the protocols, such as /myapp, for a network of its own"`
-	Signing         string `json:"signing" enum:"sign,none,lax_sign,lax_none" doc:"sign: messages are signed, and refused unsigned; none: they are not, and refused signed, about eight times faster; the lax forms sign or not, and refuse only wrong signatures"`
+	Signing         string `json:"signing" enum:"sign,none,lax_sign,lax_none" doc:"sign: messages are signed, and refused unsigned; none: they are not, and refused signed, about ten times faster; the lax forms sign or not, and refuse only wrong signatures"`
 	Author          string `json:"author" enum:"auto,self,none" doc:"whom messages name as author: auto: this node if it signs, else nobody; without author equal messages are one"`
 	AuthorFile      string `json:"author_file" doc:"file with the private key of whom to name as author, and to sign as, instead of this node; refused if others can read it"`
 	MessageID       string `json:"message_id" enum:"auto,author,content,topic_content" doc:"what makes two messages the same: author: author and number; content: SHA-256 of the data; topic_content: of topic and data; auto: author, and topic_content for those without"`

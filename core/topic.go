@@ -18,7 +18,7 @@ type TopicOptions struct {
 	Signers           []string `json:"signers" doc:"peer ids that may author messages; empty: all"`
 	Rate              float64  `json:"rate" min:"0" max:"1000000" doc:"messages per second and author; 0: no limit"`
 	Burst             int      `json:"burst" min:"0" max:"1000000" doc:"messages an author may send at once under rate; 0: one second's worth"`
-	Validate          bool     `json:"validate" doc:"ask the program for a verdict on every message"`
+	Validate          bool     `json:"validate" doc:"ask the program for a verdict on every message of others"`
 	ValidateTimeoutMs int      `json:"validate_timeout_ms" min:"1" max:"600000" doc:"time for a verdict"`
 	ValidateDefault   string   `json:"validate_default" enum:"reject,ignore,accept" doc:"the verdict when time is up"`
 	ValidateCapacity  int      `json:"validate_capacity" min:"1" max:"1000000" doc:"verdicts that may be pending; beyond it the default holds at once"`

@@ -23,7 +23,7 @@ export interface TopicOptions {
   rate?: number | undefined
   /** Messages that an author may send at once before the rate holds. */
   burst?: number | undefined
-  /** Asked about every message that passed the other rules. */
+  /** Asked about every message of others that passed the other rules. */
   validate?: ((message: Message) => Verdict | Promise<Verdict>) | undefined
   /** Milliseconds for a verdict; then validate_default holds. Default: 1000. */
   validate_timeout_ms?: number | undefined

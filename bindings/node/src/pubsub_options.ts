@@ -72,7 +72,7 @@ export interface PubsubOptions {
   random_size?: number | undefined
   /** Put before the names of the protocols, such as /myapp, for a network of its own. */
   protocol_prefix?: string | undefined
-  /** Sign: messages are signed, and refused unsigned; none: they are not, and refused signed, about eight times faster; the lax forms sign or not, and refuse only wrong signatures. */
+  /** Sign: messages are signed, and refused unsigned; none: they are not, and refused signed, about ten times faster; the lax forms sign or not, and refuse only wrong signatures. */
   signing?: 'sign' | 'none' | 'lax_sign' | 'lax_none' | undefined
   /** Whom messages name as author: auto: this node if it signs, else nobody; without author equal messages are one. */
   author?: 'auto' | 'self' | 'none' | undefined

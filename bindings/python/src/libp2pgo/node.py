@@ -548,7 +548,7 @@ class Node:
         """Join a topic, once per name: later :meth:`subscribe` and :meth:`publish` by that name use it. Raises AlreadyExists.
 
         Args:
-            validator: called with each Message before it is delivered or passed on; returns True, False or a Verdict, or awaits one.
+            validator: called with each Message of others before it is delivered or passed on; returns True, False or a Verdict, or awaits one.
             validate_timeout: seconds after which ``validate_default`` ("ignore", "reject", "accept") holds; default 1.
             validate_capacity: verdicts pending at a time; beyond it the default holds.
             max_size: bytes of the largest message.
