@@ -118,7 +118,7 @@ func TestMeetAgainAfterALoss(t *testing.T) {
 	a.Disconnect(b.ID())
 	toldA.wait(t, core.DiscoveryLeft, b.ID())
 	toldA.wait(t, core.DiscoveryConnected, b.ID()) // b may have heard nothing: the new connection can come before the end of the old one
-	b.Host().Close() // without a farewell
+	b.Host().Close()                               // without a farewell
 	toldA.wait(t, core.DiscoveryLeft, b.ID())
 	for {
 		e := toldA.wait(t, core.DiscoveryUnreachable, b.ID())
