@@ -118,6 +118,8 @@ async def test_join() -> None:
                         break
                 assert met == {other.id for other in nodes} - {n.id}
                 assert set(meeting.peers()) == met
+            with pytest.raises(TypeError, match="types: 'PeerGone' is none of the event classes FoundPeer, .*, PeerGone"):
+                meetings[0].events("PeerGone")  # type: ignore[call-overload]
             gone = meetings[0].events(PeerGone)
             meetings[1].close()
             assert await gone.next(timeout=10) == PeerGone(nodes[1].id)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
+from typing import Any
 
 import pytest
 
 import libp2pgo
-from helpers import NOBODY, TCP, node, until
+from helpers import NOBODY, TCP, node, sync_node, until
 from libp2pgo import ListenFailed, PeerConnected, PeerDisconnected, PeerUnreachable
+from libp2pgo.events import EventHub
 
 
 async def test_coming_and_going_in_order() -> None:
@@ -124,3 +127,38 @@ async def test_the_iteration_ends_with_the_node() -> None:
     await n.close()
     await asyncio.wait_for(task, 5)
     assert seen == []
+
+
+@pytest.mark.parametrize("wrong", ["PeerConnected", int, (PeerConnected, PeerDisconnected), libp2pgo.PeerJoined, None])
+async def test_a_type_that_is_no_event_is_refused_and_harms_nobody(wrong: Any) -> None:
+    async with node() as a, node() as b:
+        events = a.events(PeerConnected)
+        with pytest.raises(TypeError, match=f"types: {re.escape(repr(wrong))} is none of the event classes PeerConnected"):
+            a.events(PeerDisconnected, wrong)
+        await b.connect(a.addresses)
+        assert isinstance(await events.next(timeout=5), PeerConnected)
+    with sync_node() as c, pytest.raises(TypeError, match="is none of the event classes"):
+        c.events(wrong)
+
+
+@pytest.mark.parametrize(("capacity", "error"), [(0, ValueError), (-1, ValueError), ("8", TypeError), (None, TypeError)])
+async def test_a_capacity_without_room_is_refused(capacity: Any, error: type[Exception]) -> None:
+    async with node() as a:
+        with pytest.raises(error, match="capacity: "):
+            a.events(capacity=capacity)
+
+
+async def test_a_node_ends_whatever_its_events_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And leaves no handle, which the fixture checks."""
+    n = await node().start()
+    events = n.events()
+
+    def fail(self: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EventHub, "pull", fail)
+        with pytest.raises(ZeroDivisionError):
+            await n.close()
+    assert n.closed
+    assert await events.next(timeout=5) is None

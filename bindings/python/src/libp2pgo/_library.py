@@ -184,6 +184,15 @@ def milliseconds(timeout: float | None) -> int:
     return min(max(1, round(timeout * 1000)), 0x7FFFFFFF)
 
 
+def integer(name: str, value: int, least: int, most: int = (1 << 63) - 1) -> int:
+    """Check the parameter ``name``, a whole number: ctypes would silently cut off what does not fit."""
+    if not isinstance(value, int):
+        raise TypeError(f"{name}: {value!r} is not a whole number")
+    if not least <= value <= most:
+        raise from_code(_abi.E_INVALID, f"{name}: {value} is not a number " + (f"of {least} or more" if value < least else f"up to {most}"))
+    return value
+
+
 if TYPE_CHECKING:
     Finalizer = weakref.finalize[..., Any]
 

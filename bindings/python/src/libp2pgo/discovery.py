@@ -12,7 +12,7 @@ from ._engine import Pump, next_tag
 from ._inbox import Inbox
 from ._library import encode, finalizer
 from .errors import Error, from_code
-from .events import CAPACITY
+from .events import CAPACITY, event_types
 from .peer import Addresses, Multiaddr, PeerId, address_lines
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class PeerUnanswering:
 
 
 DiscoveryEvent = Union[FoundPeer, Advertised, SourceFailed, PeerMet, PeerGone, PeerUnanswering]
+EVENTS = (FoundPeer, Advertised, SourceFailed, PeerMet, PeerGone, PeerUnanswering)
 T = TypeVar("T")
 E = TypeVar("E", covariant=True)
 
@@ -202,7 +203,7 @@ class _Running:
         if event is not None:
             self._happened(event)
             for watcher in tuple(self._watchers):
-                if isinstance(event, watcher.types or object):
+                if isinstance(event, watcher.types):
                     watcher.inbox.put(event)
 
     def _happened(self, event: DiscoveryEvent) -> None:
@@ -219,7 +220,7 @@ class _Running:
     def events(self, *types: type[Any]) -> DiscoveryEvents[Any]: ...
     def events(self, *types: type[Any]) -> DiscoveryEvents[Any]:
         """Iterate over what happens from now on, or over events of some types."""
-        events: DiscoveryEvents[Any] = DiscoveryEvents(self._core.here(), types)
+        events: DiscoveryEvents[Any] = DiscoveryEvents(self._core.here(), event_types(types, EVENTS))
         if self._closed:
             events.close()
         self._watchers.add(events)

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, Union
 from . import _abi, nat, relay
 from ._engine import Batch, Bell, Headers, Pump, deadline, keep, poll
 from ._inbox import Inbox
-from ._library import Library
+from ._library import Library, integer
 from .errors import Error, Timeout, from_code
 from .peer import Multiaddr, PeerId
 
@@ -222,6 +222,15 @@ def make(type_: int, status: int, object_: int, value: int, flags: int, text: by
     return event
 
 
+def event_types(types: tuple[Any, ...], known: tuple[type[Any], ...], *asked: type[Any]) -> tuple[type[Any], ...]:
+    """Check which events an iterator is to bring: all that are known, unless it names some of those, or of what comes only if asked for."""
+    for type_ in types:
+        if type_ not in known and type_ not in asked:
+            names = ", ".join(each.__name__ for each in (*known, *asked))
+            raise TypeError(f"types: {type_!r} is none of the event classes {names}")
+    return types or known
+
+
 class EventHub:
     """A node's events on their way to any number of iterators, on any loops. Before there is one, they wait in the library."""
 
@@ -281,13 +290,15 @@ class EventHub:
 
     def close(self) -> None:
         """End all iterators, after what they have not fetched yet."""
-        self.pull()
-        self.closed = True
-        self.lib.p2p_close(self.queue)
-        with self._lock:
-            iterators = tuple(self._iterators)
-        for events in iterators:
-            events.wake()
+        try:
+            self.pull()
+        finally:
+            self.closed = True
+            self.lib.p2p_close(self.queue)
+            with self._lock:
+                iterators = tuple(self._iterators)
+            for events in iterators:
+                events.wake()
 
 
 class Events(Generic[E]):
@@ -301,8 +312,8 @@ class Events(Generic[E]):
         """Events that were lost because they were not fetched."""
         self._hub = hub
         self._pump = pump
-        self._types = types or EVENTS
-        self._capacity = capacity
+        self._types = event_types(types, EVENTS, DHTValidate)
+        self._capacity = integer("capacity", capacity, 1)
         self._waiting: deque[Any] = deque()
         self._closed = False
         self._bell: Bell | None = None

@@ -548,7 +548,7 @@ class Node:
         """Join a topic, once per name: later :meth:`subscribe` and :meth:`publish` by that name use it. Raises AlreadyExists.
 
         Args:
-            validator: called with each Message of others before it is delivered or passed on; returns True, False or a Verdict, or awaits one.
+            validator: called with each Message of others before delivery and passing on; returns True, False or a Verdict, or awaits one.
             validate_timeout: seconds after which ``validate_default`` ("ignore", "reject", "accept") holds; default 1.
             validate_capacity: verdicts pending at a time; beyond it the default holds.
             max_size: bytes of the largest message.
@@ -725,18 +725,19 @@ class Core:
                     service._pump.soon(work.cancel)
 
     def _finish(self, handle: int) -> None:
-        with self._lock:
-            topics = list(self._topics.values())
-        for topic in topics:
-            topic.finish()
-        for flow in tuple(self._flows):
-            flow.finish()
-        for stream in tuple(self._streams):
-            stream.pump.soon(stream.close)
         assert self._hub is not None
-        self._hub.close()
-        for used in list(self._pumps):
-            used.release(handle)
+        with contextlib.ExitStack() as last:  # whatever fails before it
+            for used in list(self._pumps):
+                last.callback(used.release, handle)
+            last.callback(self._hub.close)
+            with self._lock:
+                topics = list(self._topics.values())
+            for topic in topics:
+                topic.finish()
+            for flow in tuple(self._flows):
+                flow.finish()
+            for stream in tuple(self._streams):
+                stream.pump.soon(stream.close)
 
     def events(self, pump: Pump, types: tuple[type[Any], ...], capacity: int) -> Events[Any]:
         assert self._hub is not None
