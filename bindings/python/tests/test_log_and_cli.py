@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import libp2pgo
-from helpers import NOBODY, sync_node
+from helpers import NOBODY, child, finish, sync_node
 from libp2pgo import __main__ as cli
 from libp2pgo import log
 
@@ -81,9 +82,145 @@ def test_an_unknown_level_is_refused() -> None:
 
 def test_logging_configuration_is_not_touched() -> None:
     logger = logging.getLogger("libp2pgo")
-    assert [type(handler) for handler in logger.handlers] == [logging.NullHandler]
+    assert logger.handlers == []
     assert logger.propagate
     assert logger.level == logging.NOTSET
+
+
+FAILING = """
+import asyncio
+from helpers import node
+import libp2pgo
+
+async def main():
+    async with node() as a, node() as b:
+        def judge(message):
+            raise ArithmeticError("in the validator")
+
+        @a.handle("/stream/1")
+        async def handle(stream):
+            raise ArithmeticError("in the handler")
+
+        @a.on_request("/request/1")
+        async def answer(request):
+            raise TimeoutError("in the answer")
+
+        @a.on_request("/own/1")
+        async def ask(request):
+            raise libp2pgo.Timeout("in a call of the answer's own")
+
+        await b.connect(a.addresses)
+        try:
+            async with b.open_stream(a.id, "/stream/1") as stream:
+                await stream.read()
+        except libp2pgo.StreamReset:
+            pass
+        for name in "/request/1", "/own/1":
+            try:
+                await b.request(a.id, name)
+            except libp2pgo.RequestError:
+                pass
+        async with b.join("t") as there, a.join("t", validator=judge) as here, here.subscribe():
+            await there.publish(b"x", min_peers=1)
+            while not a.metrics.value("libp2pgo_pubsub_rejected_total"):
+                await asyncio.sleep(0.01)
+
+asyncio.run(main())
+"""
+
+FAILING_SYNC = """
+from helpers import sync_node
+import libp2pgo
+
+with sync_node() as a, sync_node() as b:
+    def fail(_):
+        raise ArithmeticError("in the handler")
+
+    a.handle("/stream/1", fail)
+    a.on_request("/request/1", fail)
+    b.connect(a.addresses)
+    try:
+        b.open_stream(a.id, "/stream/1").read()
+    except libp2pgo.StreamReset:
+        pass
+    try:
+        b.request(a.id, "/request/1")
+    except libp2pgo.RequestError:
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (FAILING, ["in the handler", "in the answer", "in a call of the answer's own", "in the validator"]),
+        (FAILING_SYNC, ["in the handler", "in the handler"]),
+    ],
+    ids=["asyncio", "sync"],
+)
+def test_what_handlers_and_validators_fail_with_is_printed(code: str, words: list[str]) -> None:
+    status, _, err = finish(child(code))
+    assert status == 0, err
+    assert re.findall(r"^\S*(?:Error|Timeout): (.*)$", err, re.MULTILINE) == words
+    assert err.count("Traceback") == len(words)
+
+
+QUIET = """
+import threading
+from helpers import sync_node
+import libp2pgo
+
+with sync_node() as a, sync_node() as b:
+    begun, ended = threading.Semaphore(0), threading.Semaphore(0)
+
+    def wait(stream):
+        stream.write(b"begun")
+        try:
+            stream.read()
+        finally:
+            ended.release()
+
+    def answer(request):
+        begun.release()
+        try:
+            b.request(a.id, "/held/1")
+        finally:
+            ended.release()
+
+    def hold(request):
+        begun.release()
+        held.wait()
+        return b""
+
+    held = threading.Event()
+    a.handle("/wait/1", wait)
+    a.on_request("/held/1", hold)
+    b.handle("/wait/1", wait)
+    b.on_request("/ask/1", answer)
+    b.connect(a.addresses)
+    there = b.open_stream(a.id, "/wait/1")
+    there.readexactly(5)
+    there.reset(7)                                # the peer gives up
+    ended.acquire()
+    here = a.open_stream(b.id, "/wait/1")
+    here.readexactly(5)
+    try:
+        a.request(b.id, "/ask/1", timeout=0.2)    # the asker gives up
+    except libp2pgo.Timeout:
+        pass
+    begun.acquire(), begun.acquire()
+    b.close()                                     # while handlers wait
+    ended.acquire(), ended.acquire()
+    held.set()
+for thread in threading.enumerate():
+    if thread is not threading.current_thread():
+        thread.join(5)
+"""
+
+
+def test_peers_that_give_up_and_nodes_that_end_print_nothing() -> None:
+    status, out, err = finish(child(QUIET))
+    assert (status, out, err) == (0, "", "")
 
 
 def test_version_and_doctor(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,13 +11,10 @@ Importing the package is cheap: its modules come with the first use of a name, t
 
 from __future__ import annotations
 
-import logging as _logging
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-
-_logging.getLogger("libp2pgo").addHandler(_logging.NullHandler())
 
 _WHERE = {
     "address": ("Component", "Multiaddr"),

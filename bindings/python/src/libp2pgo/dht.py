@@ -202,7 +202,8 @@ class DHT:
     def validator(self, function: ValueValidator) -> ValueValidator:
         """Judge values of namespaces with the rule "ask": called with key and value, it returns True or False, or awaits it. A decorator.
 
-        Without an answer within ``validate_timeout_ms`` the option ``validate_default`` holds.
+        Without an answer within ``validate_timeout_ms`` the option ``validate_default`` holds. What it raises goes to the logger
+        ``libp2pgo``, and the value is refused.
         """
 
         def register(function: ValueValidator) -> None:

@@ -76,7 +76,7 @@ class Gater:
         """Have ``doorman`` decide, from now on, about every dial and every inbound connection that no rule names.
 
         It is called with each GateRequest where the events of this loop are dispatched and returns whether it may be, or awaits that.
-        If it raises, the answer is no, and the exception is logged. Raises AlreadyExists if somebody is asked already.
+        If it raises, the answer is no, and the exception goes to the logger ``libp2pgo``. Raises AlreadyExists if there is one already.
 
         Args:
             timeout: seconds for a verdict, at most 10, after which ``default`` ("block" or "allow") holds; default 1, and "block".

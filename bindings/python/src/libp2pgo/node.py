@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Iterable, Sequence, TypeVar, Union, overload
 
 from . import _abi
-from ._engine import Pump, Target, Work, logger, loop_pump, next_tag
+from ._engine import Pump, Target, Work, loop_pump, next_tag
 from ._flow import Flow
 from ._library import Library, encode, finalizer
 from .config import (
@@ -384,7 +384,8 @@ class Node:
         """Serve one or several protocols (``"/files/*"``: all with that prefix), as a decorator or a call.
 
         Each inbound stream gets a task. When the handler returns, the stream is closed; when it raises, the stream is reset and the
-        exception logged. On a node that is not started yet it takes effect at the start. ``max_streams`` are open at a time; default 1024.
+        exception goes to the logger ``libp2pgo``, which prints it unless told otherwise. On a node that is not started yet it takes effect
+        at the start. ``max_streams`` are open at a time; default 1024.
         """
         return self._core.decorate(handler, partial(self._core.serve_streams, protocols, max_streams))
 
@@ -509,7 +510,7 @@ class Node:
         """Answer requests, as a decorator or a call. An async function answers once; an async generator answers in parts.
 
         The handler's task is cancelled when the asker gives up or its deadline passes. ``raise RequestError(number, words)`` answers
-        with an error; another exception does so too, and is logged.
+        with an error; another exception does so too, and goes to the logger ``libp2pgo``.
 
         Args:
             max_request: bytes of the largest question; default 4 MiB.
@@ -549,6 +550,7 @@ class Node:
 
         Args:
             validator: called with each Message of others before delivery and passing on; returns True, False or a Verdict, or awaits one.
+                What it raises goes to the logger ``libp2pgo``, and the message is ignored.
             validate_timeout: seconds after which ``validate_default`` ("ignore", "reject", "accept") holds; default 1.
             validate_capacity: verdicts pending at a time; beyond it the default holds.
             max_size: bytes of the largest message.
@@ -771,7 +773,7 @@ class Core:
 
             async def work() -> None:
                 try:
-                    await serve_stream(stream, handler, logger.error)
+                    await serve_stream(stream, handler, lambda: self.ended)
                 finally:
                     at_work.pop(object_, None)
 
@@ -784,7 +786,7 @@ class Core:
 
     def serve_requests(self, protocol: str, options: dict[str, Any], handler: RequestHandler) -> Service:
         pump = self.here()
-        server = RequestServer(pump, protocol, handler)
+        server = RequestServer(pump, protocol, handler, lambda: self.ended)
         return self._serve(
             pump,
             server.arrived,

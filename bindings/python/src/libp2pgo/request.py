@@ -58,13 +58,18 @@ if TYPE_CHECKING:
     RequestHandler = Callable[[Request], Answer]
 
 
-class RequestServer:
-    """Runs the handlers of one protocol's requests."""
+class _Unheard(Exception):
+    """An answer reaches nobody any more."""
 
-    def __init__(self, pump: Pump, protocol: str, handler: RequestHandler) -> None:
+
+class RequestServer:
+    """Runs the handlers of one protocol's requests. That the node has ``ended`` is no failure of theirs."""
+
+    def __init__(self, pump: Pump, protocol: str, handler: RequestHandler, ended: Callable[[], bool]) -> None:
         self._pump = pump
         self._protocol = protocol
         self._handler = handler
+        self._ended = ended
         self.at_work: dict[int, Work] = {}
         self._idle: Callable[[], Any] | None = None
 
@@ -121,10 +126,11 @@ class RequestServer:
             # What the handler says may have been the asker's words: nothing in them may keep it from its answer.
             words = str(error.words).replace("\0", "\ufffd").encode("utf-8", "replace")
             lib.p2p_request_fail(request.handle, reason, words)
-        except (Cancelled, ClosedError, Timeout) as error:
-            logger.debug("%r: nobody waits for the answer: %s", request, error)
         except Exception as error:
-            logger.exception("the handler of %s failed", self._protocol)
+            if isinstance(error, _Unheard) or (isinstance(error, ClosedError) and self._ended()):
+                logger.debug("%r: nobody waits for the answer: %s", request, error)
+            else:
+                logger.exception("the handler of %s failed", self._protocol)
             lib.p2p_request_fail(request.handle, FAILED, encode(type(error).__name__))
         finally:
             lib.p2p_close(request.handle)
@@ -132,7 +138,10 @@ class RequestServer:
 
     async def _respond(self, request: Request, data: Any, more: int) -> None:
         address, size = pointer(data)
-        await self._pump.call(self._pump.lib.p2p_request_respond, request.handle, address, size, more, timeout=None)
+        try:
+            await self._pump.call(self._pump.lib.p2p_request_respond, request.handle, address, size, more, timeout=None)
+        except (Cancelled, ClosedError, Timeout) as error:
+            raise _Unheard(str(error)) from error
 
 
 class RequestStream:

@@ -11,10 +11,10 @@ from ctypes import byref, c_int
 from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Generator
 
 from . import _abi
-from ._engine import Deadline, Future, Pump, deadline, next_tag
+from ._engine import Deadline, Future, Pump, deadline, logger, next_tag
 from ._inflow import UNBOUNDED, Inflow, uvarint
 from ._library import Library, finalizer, pointer
-from .errors import Error, StateError, StreamClosed, StreamReset, Timeout, TooBig, from_code
+from .errors import ClosedError, Error, StateError, StreamClosed, StreamReset, Timeout, TooBig, from_code
 from .peer import PeerId
 
 if TYPE_CHECKING:
@@ -448,19 +448,22 @@ class OpeningStream:
         await self._stream.__aexit__(kind, error, trace)
 
 
-async def serve_stream(stream: Stream, handler: Callable[[Stream], Awaitable[Any]], log: Callable[..., Any]) -> None:
-    """Run a handler on an inbound stream: its end closes the stream, its exception resets it and is logged."""
+async def serve_stream(stream: Stream, handler: Callable[[Stream], Awaitable[Any]], ended: Callable[[], bool]) -> None:
+    """Run a handler on an inbound stream: its end closes the stream, its exception resets it and is logged.
+
+    That the peer gave up, or the node has ``ended``, is no failure of the handler: such words must not fill a log that nobody asked for.
+    """
     try:
         await handler(stream)
     except asyncio.CancelledError:
         stream.reset()
         raise
-    except StreamReset as error:
+    except Exception as error:
         stream.reset()
-        log("%r: %s", stream, error, exc_info=False)
-    except Exception:
-        stream.reset()
-        log("the handler of %s failed", stream.protocol, exc_info=True)
+        if isinstance(error, StreamReset) or (isinstance(error, ClosedError) and ended()):
+            logger.debug("%r: %s", stream, error)
+        else:
+            logger.exception("the handler of %s failed", stream.protocol)
     else:
         with contextlib.suppress(Error):
             await stream.close()
