@@ -131,6 +131,20 @@ export type {
   ReachabilityEvent,
 } from './nat.js'
 export { type Connection, createNode, type Node, type OpenOptions, type PeerInfo, type Text } from './node.js'
+export type {
+  Bandwidth,
+  BandwidthInfo,
+  MetricSample,
+  Metrics,
+  MetricsServeOptions,
+  MetricsServer,
+  MetricsSnapshot,
+  Perf,
+  PerfOptions,
+  PerfResult,
+  PerfServeOptions,
+  Server,
+} from './numbers.js'
 export type { AddressRules, ExactLimits, IdentityOptions, KeyType, Limit, NodeOptions, ScopeLimits } from './options.js'
 export type { KeepAddressesOptions, Peerstore } from './peerstore.js'
 export type {

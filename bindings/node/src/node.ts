@@ -67,7 +67,8 @@ export interface PeerInfo {
   addresses: string[]
   protocols: string[]
   agent: string
-  rtt_ms: number | null
+  /** The smoothed round trip; 0 before the first ping. */
+  rtt_ms: number
   kept: boolean
   /** What the peer is worth, by name of the tag. */
   tags: Record<string, number>

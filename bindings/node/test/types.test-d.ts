@@ -1,6 +1,8 @@
 // What the types allow and refuse; checked by the compiler, never run.
 import type { Duplex } from 'node:stream'
 import {
+  type Bandwidth,
+  type BandwidthInfo,
   createKey,
   createNode,
   DialError,
@@ -8,9 +10,19 @@ import {
   type EventFlow,
   Libp2pError,
   type Message,
+  type MetricSample,
+  type Metrics,
+  type MetricsServeOptions,
+  type MetricsServer,
+  type MetricsSnapshot,
   type Node,
   type NodeEvent,
+  type Perf,
+  type PerfOptions,
+  type PerfResult,
+  type PerfServeOptions,
   RequestError,
+  type Server,
   type Stream,
   StreamResetError,
   type Subscription,
@@ -93,6 +105,30 @@ same<typeof peers, number>(true)
 topic.subscribe({ overflow: 'wait' })
 // @ts-expect-error a verdict is not a number
 node.join('fruit', { validate: () => 1 })
+
+const metrics: Metrics = node.metrics
+const numbers: MetricsSnapshot = metrics.json()
+for (const { labels, value } of numbers.metrics.x?.samples ?? ([] as MetricSample[])) {
+  same<typeof labels, Record<string, string>>(true)
+  same<typeof value, number | undefined>(true)
+}
+const bytes: BandwidthInfo = metrics.bandwidth()
+const total: Bandwidth = bytes.total
+same<typeof total.in, number>(true)
+const serveMetrics: MetricsServeOptions = { max_connections: 1 }
+const endpoint: MetricsServer = metrics.serve('', serveMetrics)
+const perf: Perf = node.perf
+const servePerf: PerfServeOptions = { max_streams: 1 }
+const server: Server = perf.serve(servePerf)
+for (const each of [endpoint, server]) each.close()
+const run: PerfOptions = { allow_limited: true, timeout: 5 }
+const took: PerfResult = await perf.run('peer', { upload: 5 }, run)
+same<typeof took.upload_ms, number>(true)
+// @ts-expect-error no such direction
+await perf.run('peer', { uplod: 5 })
+
+const known = node.peerInfo('peer')
+same<typeof known.rtt_ms, number>(true)
 
 node.on('peer:connect', ({ peer, relayed }) => {
   same<typeof peer, string>(true)
