@@ -1,6 +1,6 @@
 // Which connections stay when there are too many: tags, protection, watermarks, trimming.
 import { type CallOptions, call } from './call.js'
-import { check, type Handle, integerOf, textOf } from './memory.js'
+import { check, integerOf, type OpenNode, textOf } from './memory.js'
 import type { Queue } from './queue.js'
 
 type Text = string | { toString(): string }
@@ -13,10 +13,10 @@ const MAX = 0x7fff_ffff
  */
 export class Connections {
   readonly #queue: Queue
-  readonly #node: Handle
+  readonly #node: OpenNode
 
   /** @internal */
-  constructor(queue: Queue, node: Handle) {
+  constructor(queue: Queue, node: OpenNode) {
     this.#queue = queue
     this.#node = node
   }
@@ -24,22 +24,22 @@ export class Connections {
   /** Gives a peer a value under a name of yours, in place of the one it had. It outlasts the peer's connections, not the node. */
   tag(peer: Text, name: string, value: number): void {
     const worth = integerOf('value', value, -MAX, MAX)
-    this.#check((lib) => lib.p2p_peer_tag(this.#node, textOf('peer', peer), textOf('name', name), worth))
+    this.#check((lib) => lib.p2p_peer_tag(this.#node(), textOf('peer', peer), textOf('name', name), worth))
   }
 
   /** Takes a tag back. */
   untag(peer: Text, name: string): void {
-    this.#check((lib) => lib.p2p_peer_untag(this.#node, textOf('peer', peer), textOf('name', name)))
+    this.#check((lib) => lib.p2p_peer_untag(this.#node(), textOf('peer', peer), textOf('name', name)))
   }
 
   /** Spares a peer from trimming, until `unprotect` with the same name. */
   protect(peer: Text, name: string): void {
-    this.#check((lib) => lib.p2p_peer_protect(this.#node, textOf('peer', peer), textOf('name', name)))
+    this.#check((lib) => lib.p2p_peer_protect(this.#node(), textOf('peer', peer), textOf('name', name)))
   }
 
   /** Ends one protection. Returns whether the peer is still protected under another name. */
   unprotect(peer: Text, name: string): boolean {
-    return this.#check((lib) => lib.p2p_peer_unprotect(this.#node, textOf('peer', peer), textOf('name', name))) === 1
+    return this.#check((lib) => lib.p2p_peer_unprotect(this.#node(), textOf('peer', peer), textOf('name', name))) === 1
   }
 
   /**
@@ -51,9 +51,9 @@ export class Connections {
     const { lib } = this.#queue
     return call(
       this.#queue,
-      this.#node,
+      this.#node(),
       options,
-      (request) => lib.p2p_peer_trim(this.#node, target, request),
+      (request) => lib.p2p_peer_trim(this.#node(), target, request),
       (event) => event.value,
     )
   }
@@ -64,7 +64,7 @@ export class Connections {
       const value = marks[name]
       return value === undefined ? -1 : integerOf(name, value, 0, MAX)
     }
-    this.#check((lib) => lib.p2p_node_watermarks(this.#node, of('low'), of('high'), of('grace_ms')))
+    this.#check((lib) => lib.p2p_node_watermarks(this.#node(), of('low'), of('high'), of('grace_ms')))
   }
 
   #check(run: (lib: Queue['lib']) => number): number {

@@ -11,6 +11,7 @@ import {
   integerOf,
   lines,
   listOf,
+  type OpenNode,
   optionsOf,
   takeHandle,
   takeText,
@@ -187,12 +188,12 @@ function withResolvers<T>(): PromiseWithResolvers<T> {
  */
 export class DHT {
   readonly #queue: Queue
-  readonly #node: Handle
+  readonly #node: OpenNode
   readonly #id: string
   #validator: ValueValidator | undefined
 
   /** @internal */
-  constructor(queue: Queue, node: Handle, id: string) {
+  constructor(queue: Queue, node: OpenNode, id: string) {
     this.#queue = queue
     this.#node = node
     this.#id = id
@@ -201,7 +202,7 @@ export class DHT {
   /** Waits until at least `minPeers` are in the routing table and resolves with how many are. */
   async bootstrap(minPeers = 1, options?: CallOptions): Promise<number> {
     const least = integerOf('minPeers', minPeers, 0, 0x7fff_ffff)
-    return this.#call(options, (lib, request) => lib.p2p_dht_bootstrap(this.#node, least, request), value)
+    return this.#call(options, (lib, request) => lib.p2p_dht_bootstrap(this.#node(), least, request), value)
   }
 
   // ---- values
@@ -213,7 +214,7 @@ export class DHT {
     const document = documentOf(options)
     return this.#call(
       options,
-      (lib, request) => lib.p2p_dht_put(this.#node, name, bytes, bytes.length, document, request),
+      (lib, request) => lib.p2p_dht_put(this.#node(), name, bytes, bytes.length, document, request),
       value,
     )
   }
@@ -224,7 +225,7 @@ export class DHT {
     const document = documentOf(options)
     return this.#call(
       options,
-      (lib, request) => lib.p2p_dht_get(this.#node, name, document, null, null, request),
+      (lib, request) => lib.p2p_dht_get(this.#node(), name, document, null, null, request),
       (event) => event.data(),
     )
   }
@@ -234,7 +235,7 @@ export class DHT {
     const name = textOf('key', key)
     const document = optionsOf(options)
     return new Search(this.#queue, foundValue, (lib, queue, tag, out) =>
-      lib.p2p_dht_search(this.#node, name, document, queue, tag, out),
+      lib.p2p_dht_search(this.#node(), name, document, queue, tag, out),
     )
   }
 
@@ -245,7 +246,7 @@ export class DHT {
     const document = documentOf(options)
     return this.#call(
       options,
-      (lib, request) => lib.p2p_dht_set(this.#node, text, bytes, bytes.length, document, request),
+      (lib, request) => lib.p2p_dht_set(this.#node(), text, bytes, bytes.length, document, request),
       value,
     )
   }
@@ -253,7 +254,7 @@ export class DHT {
   /** Withdraws what `set` has set. */
   async unset(name: Text, options?: CallOptions): Promise<void> {
     const text = textOf('name', name)
-    return this.#call(options, (lib, request) => lib.p2p_dht_unset(this.#node, text, request), nothing)
+    return this.#call(options, (lib, request) => lib.p2p_dht_unset(this.#node(), text, request), nothing)
   }
 
   /** Has a function judge values of namespaces with the rule 'ask'; when it is late or throws, `validate_default` holds. */
@@ -277,19 +278,19 @@ export class DHT {
   /** Tells the peers closest to a key, once, that this node provides it, and resolves with how many took note. */
   async provide(key: Text, options?: CallOptions): Promise<number> {
     const name = textOf('key', key)
-    return this.#call(options, (lib, request) => lib.p2p_dht_provide(this.#node, name, request), value)
+    return this.#call(options, (lib, request) => lib.p2p_dht_provide(this.#node(), name, request), value)
   }
 
   /** Keeps telling that this node provides keys, until `stopProviding`. Good for many keys. */
   async startProviding(keys: Text | readonly Text[], options?: CallOptions): Promise<void> {
     const list = listOf('keys', keys)
-    return this.#call(options, (lib, request) => lib.p2p_dht_provide_start(this.#node, list, request), nothing)
+    return this.#call(options, (lib, request) => lib.p2p_dht_provide_start(this.#node(), list, request), nothing)
   }
 
   /** Ends `startProviding`; others forget the keys in time. */
   async stopProviding(keys: Text | readonly Text[], options?: CallOptions): Promise<void> {
     const list = listOf('keys', keys)
-    return this.#call(options, (lib, request) => lib.p2p_dht_provide_stop(this.#node, list, request), nothing)
+    return this.#call(options, (lib, request) => lib.p2p_dht_provide_stop(this.#node(), list, request), nothing)
   }
 
   /** Iterates over who provides a key, as they are found. */
@@ -297,7 +298,7 @@ export class DHT {
     const name = textOf('key', key)
     const document = optionsOf(options)
     return new Search(this.#queue, foundProvider, (lib, queue, tag, out) =>
-      lib.p2p_dht_find_providers(this.#node, name, document, queue, tag, out),
+      lib.p2p_dht_find_providers(this.#node(), name, document, queue, tag, out),
     )
   }
 
@@ -308,7 +309,7 @@ export class DHT {
     const id = textOf('peer', peer)
     return this.#call(
       options,
-      (lib, request) => lib.p2p_dht_find_peer(this.#node, id, null, request),
+      (lib, request) => lib.p2p_dht_find_peer(this.#node(), id, null, request),
       (event) => event.lines(),
     )
   }
@@ -318,14 +319,14 @@ export class DHT {
     const name = textOf('key', key)
     return this.#call(
       options,
-      (lib, request) => lib.p2p_dht_closest_peers(this.#node, name, null, request),
+      (lib, request) => lib.p2p_dht_closest_peers(this.#node(), name, null, request),
       (event) => event.lines(),
     )
   }
 
   /** Looks for peers all over the routing table and resolves with how many are there. */
   async refresh(options?: CallOptions): Promise<number> {
-    return this.#call(options, (lib, request) => lib.p2p_dht_refresh(this.#node, request), value)
+    return this.#call(options, (lib, request) => lib.p2p_dht_refresh(this.#node(), request), value)
   }
 
   // ---- about itself
@@ -337,12 +338,12 @@ export class DHT {
 
   set mode(mode: 'client' | 'server' | 'auto') {
     const { lib } = this.#queue
-    check(lib, lib.p2p_dht_mode(this.#node, textOf('mode', mode)))
+    check(lib, lib.p2p_dht_mode(this.#node(), textOf('mode', mode)))
   }
 
   /** Mode, routing tables, and what is stored and provided; see docs/info.md. */
   info(): Record<string, unknown> {
-    return JSON.parse(takeText((lib, out) => lib.p2p_dht_info(this.#node, out))) as Record<string, unknown>
+    return JSON.parse(takeText((lib, out) => lib.p2p_dht_info(this.#node(), out))) as Record<string, unknown>
   }
 
   async #call<T>(
@@ -351,7 +352,7 @@ export class DHT {
     finish: (event: Records) => T,
   ): Promise<T> {
     const { lib } = this.#queue
-    return call(this.#queue, this.#node, options, (request) => begin(lib, request), finish)
+    return call(this.#queue, this.#node(), options, (request) => begin(lib, request), finish)
   }
 
   [inspect.custom](): string {

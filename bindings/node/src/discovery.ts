@@ -4,7 +4,7 @@ import { inspect } from 'node:util'
 import { type CallOptions, call } from './call.js'
 import { EVENT, FLAG } from './constants.js'
 import { errorOf, type Libp2pError } from './errors.js'
-import { type Handle, listOf, optionsOf, takeHandle, takeLines, takeText, textOf } from './memory.js'
+import { type Handle, listOf, type OpenNode, optionsOf, takeHandle, takeLines, takeText, textOf } from './memory.js'
 import type { Queue, Source } from './queue.js'
 import type { Records } from './records.js'
 
@@ -393,10 +393,10 @@ export class Meeting extends Running implements AsyncIterable<string> {
 /** How a node finds peers: `node.discovery`. Topics are names of 1 to 255 bytes; those of pubsub are another matter. */
 export class Discovery {
   readonly #queue: Queue
-  readonly #node: Handle
+  readonly #node: OpenNode
 
   /** @internal */
-  constructor(queue: Queue, node: Handle) {
+  constructor(queue: Queue, node: OpenNode) {
     this.#queue = queue
     this.#node = node
   }
@@ -407,7 +407,7 @@ export class Discovery {
     const { signal, ...rest } = options
     const [name, document] = [textOf('topic', topic), optionsOf(rest)]
     return new Meeting(this.#queue, name).start(signal, (tag, out) =>
-      lib.p2p_discovery_join(this.#node, name, document, handle, tag, out),
+      lib.p2p_discovery_join(this.#node(), name, document, handle, tag, out),
     )
   }
 
@@ -417,7 +417,7 @@ export class Discovery {
     const { signal, ...rest } = options
     const [name, document] = [textOf('topic', topic), optionsOf(rest)]
     return new Advertisement(this.#queue, name).start(signal, (tag, out) =>
-      lib.p2p_discovery_advertise(this.#node, name, document, handle, tag, out),
+      lib.p2p_discovery_advertise(this.#node(), name, document, handle, tag, out),
     )
   }
 
@@ -427,7 +427,7 @@ export class Discovery {
     const { signal, ...rest } = options
     const [name, document] = [textOf('topic', topic), optionsOf(rest)]
     return new PeerSearch(this.#queue, name).start(signal, (tag, out) =>
-      lib.p2p_discovery_find(this.#node, name, document, handle, tag, out),
+      lib.p2p_discovery_find(this.#node(), name, document, handle, tag, out),
     )
   }
 
@@ -446,9 +446,9 @@ export class Discovery {
     try {
       const granted = await call(
         this.#queue,
-        this.#node,
+        this.#node(),
         { signal, timeout },
-        (request) => lib.p2p_rendezvous_register(this.#node, addresses, topic, document, handle, tag, null, request),
+        (request) => lib.p2p_rendezvous_register(this.#node(), addresses, topic, document, handle, tag, null, request),
         (event) => {
           result = new Advertisement(this.#queue, topic, event.value).started(tag, event.object, undefined)
           return result
@@ -467,9 +467,9 @@ export class Discovery {
     const { lib } = this.#queue
     await call(
       this.#queue,
-      this.#node,
+      this.#node(),
       options,
-      (request) => lib.p2p_rendezvous_unregister(this.#node, addresses, topic, request),
+      (request) => lib.p2p_rendezvous_unregister(this.#node(), addresses, topic, request),
       () => undefined,
     )
   }
@@ -485,9 +485,9 @@ export class Discovery {
     const { lib } = this.#queue
     return call(
       this.#queue,
-      this.#node,
+      this.#node(),
       { signal, timeout },
-      (request) => lib.p2p_rendezvous_discover(this.#node, addresses, topic, document, null, request),
+      (request) => lib.p2p_rendezvous_discover(this.#node(), addresses, topic, document, null, request),
       (event) => JSON.parse(event.text()) as RendezvousAnswer,
     )
   }

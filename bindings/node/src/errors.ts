@@ -60,9 +60,9 @@ export class ConfigError extends Libp2pError<'ERR_LIBP2P_CONFIG'> {
 }
 
 /** The node, stream, topic or service was closed before or while the call ran. */
-export class ClosedError extends Libp2pError<'ERR_LIBP2P_CLOSED' | 'ERR_LIBP2P_HANDLE'> {
-  constructor(message: string, code: 'ERR_LIBP2P_CLOSED' | 'ERR_LIBP2P_HANDLE' = 'ERR_LIBP2P_CLOSED') {
-    super(code, message)
+export class ClosedError extends Libp2pError<'ERR_LIBP2P_CLOSED'> {
+  constructor(message: string) {
+    super('ERR_LIBP2P_CLOSED', message)
   }
 }
 
@@ -149,7 +149,8 @@ export function errorOf(status: number, words: string, detail: number): Libp2pEr
     case E.CLOSED:
       return new ClosedError(words)
     case E.HANDLE:
-      return new ClosedError(words, 'ERR_LIBP2P_HANDLE')
+      // Nobody but this package holds handles: one that is gone is that of an object that was closed.
+      return new ClosedError(words.replace(/^(\w+) \d+ is closed or never was$/, 'the $1 is closed'))
     case E.TIMEOUT:
       return new TimeoutError(words)
     case E.DIAL:

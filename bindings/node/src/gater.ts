@@ -1,7 +1,7 @@
 // Gating: who may be dialled, and who may connect.
 import { EVENT, FLAG, VERDICT } from './constants.js'
 import { InvalidArgumentError } from './errors.js'
-import { check, type Handle, listOf, optionsOf, takeHandle, takeText, textOf } from './memory.js'
+import { check, type Handle, listOf, type OpenNode, optionsOf, takeHandle, takeText, textOf } from './memory.js'
 import type { Queue, Source } from './queue.js'
 import type { Records } from './records.js'
 
@@ -54,38 +54,38 @@ export interface AskOptions {
  */
 export class Gater {
   readonly #queue: Queue
-  readonly #node: Handle
+  readonly #node: OpenNode
   #keeper: Gatekeeper | undefined
 
   /** @internal */
-  constructor(queue: Queue, node: Handle) {
+  constructor(queue: Queue, node: OpenNode) {
     this.#queue = queue
     this.#node = node
   }
 
   /** Refuses whom the rules name, and closes their connections. All are taken, or none. */
   block(...rules: GateRule[]): void {
-    this.#check((lib) => lib.p2p_gate_block(this.#node, listOf('rules', rules)))
+    this.#check((lib) => lib.p2p_gate_block(this.#node(), listOf('rules', rules)))
   }
 
   /** Lets those through whom the rules name. */
   allow(...rules: GateRule[]): void {
-    this.#check((lib) => lib.p2p_gate_allow(this.#node, listOf('rules', rules)))
+    this.#check((lib) => lib.p2p_gate_allow(this.#node(), listOf('rules', rules)))
   }
 
   /** Takes rules out, whether they block or allow. */
   remove(...rules: GateRule[]): void {
-    this.#check((lib) => lib.p2p_gate_remove(this.#node, listOf('rules', rules)))
+    this.#check((lib) => lib.p2p_gate_remove(this.#node(), listOf('rules', rules)))
   }
 
   /** Says what becomes of those that no rule names. Present connections stay. */
   setDefault(verdict: 'allow' | 'block'): void {
-    this.#check((lib) => lib.p2p_gate_default(this.#node, textOf('verdict', verdict)))
+    this.#check((lib) => lib.p2p_gate_default(this.#node(), textOf('verdict', verdict)))
   }
 
   /** The rules and what they refused. */
   list(): GateInfo {
-    return JSON.parse(takeText((lib, out) => lib.p2p_gate_list(this.#node, out))) as GateInfo
+    return JSON.parse(takeText((lib, out) => lib.p2p_gate_list(this.#node(), out))) as GateInfo
   }
 
   /** Has a doorman decide, from now on, about every dial and every inbound connection that no rule names. */
@@ -93,7 +93,7 @@ export class Gater {
     if (typeof doorman !== 'function') throw new InvalidArgumentError('doorman: expected a function')
     const document = optionsOf(options)
     const keeper = new Gatekeeper(this.#queue, doorman, (tag) =>
-      takeHandle((lib, out) => lib.p2p_gate_ask(this.#node, document, this.#queue.handle, tag, out)),
+      takeHandle((lib, out) => lib.p2p_gate_ask(this.#node(), document, this.#queue.handle, tag, out)),
     )
     this.#keeper = keeper
     return keeper

@@ -6,6 +6,9 @@ import { type Native, native } from './ffi.js'
 /** A handle or tag: below 2^53, so a plain number. */
 export type Handle = number
 
+/** Gives a node's handle to its parts. It throws as soon as the node is being closed, when the library may still take it for open. */
+export type OpenNode = () => Handle
+
 // Calls are synchronous and never nested, so one pair of out-parameters serves them all.
 const out = Buffer.alloc(8)
 const outLength = Buffer.alloc(8)

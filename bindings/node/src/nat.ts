@@ -1,8 +1,8 @@
 // Whether others can reach the node, and ways through NATs.
 import { type CallOptions, call } from './call.js'
 import { EVENT } from './constants.js'
-import { ClosedError, errorOf, type Libp2pError } from './errors.js'
-import { type Handle, takeText, textOf } from './memory.js'
+import { errorOf, type Libp2pError } from './errors.js'
+import { type OpenNode, takeText, textOf } from './memory.js'
 import type { Queue } from './queue.js'
 import type { Records } from './records.js'
 
@@ -122,14 +122,12 @@ export function natEventOf(
 /** What a node knows of its place in the network: `node.nat`. */
 export class NAT {
   readonly #queue: Queue
-  readonly #node: Handle
-  readonly #isClosed: () => boolean
+  readonly #node: OpenNode
 
   /** @internal */
-  constructor(queue: Queue, node: Handle, isClosed: () => boolean) {
+  constructor(queue: Queue, node: OpenNode) {
     this.#queue = queue
     this.#node = node
-    this.#isClosed = isClosed
   }
 
   /** Whether others can reach the node. */
@@ -139,7 +137,7 @@ export class NAT {
 
   /** Reachability in all and by address, NAT types, observed and relayed addresses, mappings, history of hole punching. */
   info(): NATInfo {
-    return JSON.parse(takeText((lib, out) => lib.p2p_nat_info(this.#node, out))) as NATInfo
+    return JSON.parse(takeText((lib, out) => lib.p2p_nat_info(this.#node(), out))) as NATInfo
   }
 
   /**
@@ -152,13 +150,12 @@ export class NAT {
     options?: CallOptions,
   ): Promise<Reachability> {
     const wanted = textOf('what', what)
-    if (this.#isClosed()) throw new ClosedError('the node is closed')
     const { lib } = this.#queue
     return call(
       this.#queue,
-      this.#node,
+      this.#node(),
       options,
-      (request) => lib.p2p_nat_wait(this.#node, wanted, null, request),
+      (request) => lib.p2p_nat_wait(this.#node(), wanted, null, request),
       (event) => event.text() as Reachability,
     )
   }

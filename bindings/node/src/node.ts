@@ -120,49 +120,49 @@ export class Node extends EventEmitter<NodeEvents> {
     this.#queue = queue
     this.#handle = handle
     this.#tag = tag
-    this.connections = new Connections(queue, handle)
-    this.peerstore = new Peerstore(queue, handle)
-    this.gater = new Gater(queue, handle)
-    this.discovery = new Discovery(queue, handle)
-    this.metrics = new Metrics(handle)
-    this.perf = new Perf(queue, handle)
-    this.pubsub = new Pubsub(queue, handle)
+    const node = () => this.#open()
+    this.connections = new Connections(queue, node)
+    this.peerstore = new Peerstore(queue, node)
+    this.gater = new Gater(queue, node)
+    this.discovery = new Discovery(queue, node)
+    this.metrics = new Metrics(node)
+    this.perf = new Perf(queue, node)
+    this.pubsub = new Pubsub(queue, node)
     this.id = takeText((lib, out) => lib.p2p_node_id(handle, out))
-    const closed = () => this.#closed !== undefined
-    this.nat = new NAT(queue, handle, closed)
-    this.relay = new Relay(queue, handle, closed)
-    this.dht = new DHT(queue, handle, this.id)
+    this.nat = new NAT(queue, node)
+    this.relay = new Relay(queue, node)
+    this.dht = new DHT(queue, node, this.id)
   }
 
   /** The addresses at which the node can be dialled, each ending in /p2p/<peer id>. */
   get addresses(): string[] {
-    return takeLines((lib, out) => lib.p2p_node_addresses(this.#handle, out))
+    return takeLines((lib, out) => lib.p2p_node_addresses(this.#open(), out))
   }
 
   /** What the library knows of the node; see docs/info.md. */
   info(): Record<string, unknown> {
-    return JSON.parse(takeText((lib, out) => lib.p2p_info(this.#handle, out))) as Record<string, unknown>
+    return JSON.parse(takeText((lib, out) => lib.p2p_info(this.#open(), out))) as Record<string, unknown>
   }
 
   /** Listens at more addresses, all or none, and returns them as they are bound. */
   listen(addresses: Text | readonly Text[]): string[] {
     const list = listOf('addresses', addresses)
-    return takeLines((lib, out) => lib.p2p_node_listen(this.#handle, list, out))
+    return takeLines((lib, out) => lib.p2p_node_listen(this.#open(), list, out))
   }
 
   /** Ends listening at addresses, named as in `info().listening`; connections stay. */
   unlisten(addresses: Text | readonly Text[]): void {
-    this.#check((lib) => lib.p2p_node_unlisten(this.#handle, listOf('addresses', addresses)))
+    this.#check((lib) => lib.p2p_node_unlisten(this.#open(), listOf('addresses', addresses)))
   }
 
   /** Changes which addresses peers are told; a list that is given replaces the present one. */
   announce(rules: AddressRules): void {
-    this.#check((lib) => lib.p2p_node_announce(this.#handle, optionsOf(rules)))
+    this.#check((lib) => lib.p2p_node_announce(this.#open(), optionsOf(rules)))
   }
 
   /** The limits of resources, what is in use, and what was refused; see docs/info.md. */
   limits(): Record<string, unknown> {
-    return JSON.parse(takeText((lib, out) => lib.p2p_limits_info(this.#handle, out))) as Record<string, unknown>
+    return JSON.parse(takeText((lib, out) => lib.p2p_limits_info(this.#open(), out))) as Record<string, unknown>
   }
 
   // ---- peers
@@ -172,19 +172,19 @@ export class Node extends EventEmitter<NodeEvents> {
     const list = listOf('addresses', addresses)
     return this.#call(
       options,
-      (lib, request) => lib.p2p_peer_connect(this.#handle, list, null, request),
+      (lib, request) => lib.p2p_peer_connect(this.#open(), list, null, request),
       (event) => event.text(),
     )
   }
 
   /** Closes all connections to a peer, and their streams. */
   disconnect(peer: Text): void {
-    this.#check((lib) => lib.p2p_peer_disconnect(this.#handle, textOf('peer', peer)))
+    this.#check((lib) => lib.p2p_peer_disconnect(this.#open(), textOf('peer', peer)))
   }
 
   /** The peer ids of all connected peers. */
   peers(): string[] {
-    return takeLines((lib, out) => lib.p2p_peer_list(this.#handle, out))
+    return takeLines((lib, out) => lib.p2p_peer_list(this.#open(), out))
   }
 
   /** What is known of a peer. */
@@ -193,7 +193,7 @@ export class Node extends EventEmitter<NodeEvents> {
   peerInfo(): PeerInfo[]
   peerInfo(peer?: Text): PeerInfo | PeerInfo[] {
     const id = peer === undefined ? null : textOf('peer', peer)
-    return JSON.parse(takeText((lib, out) => lib.p2p_peer_info(this.#handle, id, out))) as PeerInfo | PeerInfo[]
+    return JSON.parse(takeText((lib, out) => lib.p2p_peer_info(this.#open(), id, out))) as PeerInfo | PeerInfo[]
   }
 
   /** Measures the round trip to a peer, in milliseconds, dialling first if needed. */
@@ -201,24 +201,24 @@ export class Node extends EventEmitter<NodeEvents> {
     const id = textOf('peer', peer)
     return this.#call(
       options,
-      (lib, request) => lib.p2p_peer_ping(this.#handle, id, null, request),
+      (lib, request) => lib.p2p_peer_ping(this.#open(), id, null, request),
       (event) => event.value / 1e6,
     )
   }
 
   /** Finds out why a peer can, or cannot, be reached: each address tried by itself, a verdict, and advice. */
-  explain(addresses: Text | readonly Text[], options?: ExplainOptions): Promise<Explanation> {
-    return explain(this.#queue, this.#handle, addresses, options)
+  async explain(addresses: Text | readonly Text[], options?: ExplainOptions): Promise<Explanation> {
+    return explain(this.#queue, this.#open(), addresses, options)
   }
 
   /** Connects to a peer, and again whenever it is lost, until `release`. */
   keep(addresses: Text | readonly Text[]): void {
-    this.#check((lib) => lib.p2p_peer_keep(this.#handle, listOf('addresses', addresses)))
+    this.#check((lib) => lib.p2p_peer_keep(this.#open(), listOf('addresses', addresses)))
   }
 
   /** Ends `keep`; the connection stays. */
   release(peer: Text): void {
-    this.#check((lib) => lib.p2p_peer_release(this.#handle, textOf('peer', peer)))
+    this.#check((lib) => lib.p2p_peer_release(this.#open(), textOf('peer', peer)))
   }
 
   // ---- streams
@@ -232,7 +232,7 @@ export class Node extends EventEmitter<NodeEvents> {
       list.split('\n'),
       handler,
       (tag) =>
-        takeHandle((lib, out) => lib.p2p_stream_serve(this.#handle, list, document, this.#queue.handle, tag, out)),
+        takeHandle((lib, out) => lib.p2p_stream_serve(this.#open(), list, document, this.#queue.handle, tag, out)),
       (handle, facts) => this.#adopt(handle, facts),
       (error, stream) => this.#onHandlerError(error, stream),
       (closed) => {
@@ -259,7 +259,7 @@ export class Node extends EventEmitter<NodeEvents> {
     const document = optionsOf(rest)
     return this.#call(
       options,
-      (lib, request) => lib.p2p_stream_open(this.#handle, id, list, document, null, request),
+      (lib, request) => lib.p2p_stream_open(this.#open(), id, list, document, null, request),
       (event) => this.#adopt(event.object, { peer: id, protocol: event.text(), flags: event.flags }),
     )
   }
@@ -291,7 +291,7 @@ export class Node extends EventEmitter<NodeEvents> {
     data: Uint8Array | string,
     options: RequestOptions = {},
   ): Promise<Buffer> {
-    return send(ask(this.#queue, this.#handle, peer, protocol, data, options))
+    return send(ask(this.#queue, this.#open(), peer, protocol, data, options))
   }
 
   /** Asks a peer for a streamed answer and iterates over its parts. Leaving the loop early cancels the handler. */
@@ -301,7 +301,7 @@ export class Node extends EventEmitter<NodeEvents> {
     data: Uint8Array | string,
     options: RequestOptions = {},
   ): AsyncGenerator<Buffer, void, undefined> {
-    return open(ask(this.#queue, this.#handle, peer, protocol, data, options))
+    return open(ask(this.#queue, this.#open(), peer, protocol, data, options))
   }
 
   /** Serves requests under a protocol name. */
@@ -313,7 +313,7 @@ export class Node extends EventEmitter<NodeEvents> {
       name,
       handler,
       (tag) =>
-        takeHandle((lib, out) => lib.p2p_request_serve(this.#handle, name, document, this.#queue.handle, tag, out)),
+        takeHandle((lib, out) => lib.p2p_request_serve(this.#open(), name, document, this.#queue.handle, tag, out)),
       (error, context) => this.#onHandlerError(error, context),
       (closed) => this.#requests.delete(closed.protocol),
     )
@@ -325,7 +325,7 @@ export class Node extends EventEmitter<NodeEvents> {
 
   /** Joins a topic, with rules that its messages must pass. */
   join(name: string, rules: TopicOptions = {}): Topic {
-    const topic = new Topic(this.#queue, this.#handle, textOf('name', name), rules, () => this.#topics.delete(name))
+    const topic = new Topic(this.#queue, this.#open(), textOf('name', name), rules, () => this.#topics.delete(name))
     this.#topics.set(name, topic)
     return topic
   }
@@ -410,14 +410,19 @@ export class Node extends EventEmitter<NodeEvents> {
     return this.close()
   }
 
+  /** The handle, for all that a closed node does not do. */
+  #open(): Handle {
+    if (this.#closed) throw new ClosedError('the node is closed')
+    return this.#handle
+  }
+
   #call<T>(
     options: CallOptions | undefined,
     begin: (lib: Native, request: Buffer) => number,
     finish: (event: Records) => T,
   ): Promise<T> {
-    if (this.#closed) throw new ClosedError('the node is closed')
     const { lib } = this.#queue
-    return call(this.#queue, this.#handle, options, (request) => begin(lib, request), finish)
+    return call(this.#queue, this.#open(), options, (request) => begin(lib, request), finish)
   }
 
   #check(run: (lib: Native) => number): void {

@@ -2,7 +2,7 @@
 import { inspect } from 'node:util'
 import { type CallOptions, call } from './call.js'
 import { native } from './ffi.js'
-import { type Handle, integerOf, optionsOf, takeHandle, takeText, textOf } from './memory.js'
+import { type Handle, integerOf, type OpenNode, optionsOf, takeHandle, takeText, textOf } from './memory.js'
 import type { Queue } from './queue.js'
 
 /** Bytes of streams; what encryption and multiplexing add is not in it. */
@@ -125,21 +125,21 @@ export class MetricsServer extends Server {
 
 /** The numbers of a node, each its own: other nodes of the process do not show. */
 export class Metrics {
-  readonly #node: Handle
+  readonly #node: OpenNode
 
   /** @internal */
-  constructor(node: Handle) {
+  constructor(node: OpenNode) {
     this.#node = node
   }
 
   /** All of them in Prometheus' text format. */
   text(): string {
-    return takeText((lib, out) => lib.p2p_metrics(this.#node, 'prometheus', out))
+    return takeText((lib, out) => lib.p2p_metrics(this.#node(), 'prometheus', out))
   }
 
   /** All of them. */
   json(): MetricsSnapshot {
-    return JSON.parse(takeText((lib, out) => lib.p2p_metrics(this.#node, 'json', out))) as MetricsSnapshot
+    return JSON.parse(takeText((lib, out) => lib.p2p_metrics(this.#node(), 'json', out))) as MetricsSnapshot
   }
 
   /** The sum of a metric's samples that have these labels, of a histogram their number; undefined for an unknown name. */
@@ -152,7 +152,7 @@ export class Metrics {
 
   /** How many bytes went where. */
   bandwidth(): BandwidthInfo {
-    return JSON.parse(takeText((lib, out) => lib.p2p_bandwidth_info(this.#node, out))) as BandwidthInfo
+    return JSON.parse(takeText((lib, out) => lib.p2p_bandwidth_info(this.#node(), out))) as BandwidthInfo
   }
 
   /**
@@ -162,17 +162,17 @@ export class Metrics {
   serve(address = '', options?: MetricsServeOptions): MetricsServer {
     const place = textOf('address', address)
     const document = optionsOf(options)
-    return new MetricsServer(takeHandle((lib, out) => lib.p2p_metrics_serve(this.#node, place, document, out)))
+    return new MetricsServer(takeHandle((lib, out) => lib.p2p_metrics_serve(this.#node(), place, document, out)))
   }
 }
 
 /** The perf protocol, /perf/1.0.0: how fast bytes travel between two nodes. */
 export class Perf {
   readonly #queue: Queue
-  readonly #node: Handle
+  readonly #node: OpenNode
 
   /** @internal */
-  constructor(queue: Queue, node: Handle) {
+  constructor(queue: Queue, node: OpenNode) {
     this.#queue = queue
     this.#node = node
   }
@@ -180,7 +180,7 @@ export class Perf {
   /** Swallows and sends bytes for whoever asks, until closed. */
   serve(options?: PerfServeOptions): Server {
     const document = optionsOf(options)
-    return new Server(takeHandle((lib, out) => lib.p2p_perf_serve(this.#node, document, out)))
+    return new Server(takeHandle((lib, out) => lib.p2p_perf_serve(this.#node(), document, out)))
   }
 
   /** Sends `upload` bytes to a peer that serves perf, fetches `download` bytes, and tells how long that took. */
@@ -197,9 +197,9 @@ export class Perf {
     const { lib } = this.#queue
     return call(
       this.#queue,
-      this.#node,
+      this.#node(),
       options,
-      (request) => lib.p2p_perf_run(this.#node, id, upload, download, document, null, request),
+      (request) => lib.p2p_perf_run(this.#node(), id, upload, download, document, null, request),
       (event) => JSON.parse(event.text()) as PerfResult,
     )
   }

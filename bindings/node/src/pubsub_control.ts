@@ -2,7 +2,17 @@
 import { inspect } from 'node:util'
 import { EVENT } from './constants.js'
 import { Flow } from './flow.js'
-import { check, type Handle, integerOf, listOf, optionsOf, takeHandle, takeText, textOf } from './memory.js'
+import {
+  check,
+  type Handle,
+  integerOf,
+  listOf,
+  type OpenNode,
+  optionsOf,
+  takeHandle,
+  takeText,
+  textOf,
+} from './memory.js'
 import type { Queue } from './queue.js'
 import type { Records } from './records.js'
 
@@ -113,49 +123,49 @@ export class Trace extends Flow<TraceEvent> {
 /** The pubsub of a node. */
 export class Pubsub {
   readonly #queue: Queue
-  readonly #node: Handle
+  readonly #node: OpenNode
   readonly #traces = new Set<Trace>()
 
   /** @internal */
-  constructor(queue: Queue, node: Handle) {
+  constructor(queue: Queue, node: OpenNode) {
     this.#queue = queue
     this.#node = node
   }
 
   /** What it knows: peers, the mesh of each topic, scores with their parts. Costs no network. */
   info(): PubsubInfo {
-    return JSON.parse(takeText((lib, out) => lib.p2p_pubsub_info(this.#node, out))) as PubsubInfo
+    return JSON.parse(takeText((lib, out) => lib.p2p_pubsub_info(this.#node(), out))) as PubsubInfo
   }
 
   /** Gives a peer a score of the program's own, a whole number, which counts with pubsub.score.app_weight; 0 takes it back. */
   setScore(peer: Text, score: number): void {
     const value = integerOf('score', score, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
-    this.#check(this.#queue.lib.p2p_pubsub_score_set(this.#node, textOf('peer', peer), value))
+    this.#check(this.#queue.lib.p2p_pubsub_score_set(this.#node(), textOf('peer', peer), value))
   }
 
   /** Hears nothing of a peer, nor of what it authored, and sends it nothing, until `unblock`. The connection stays. */
   block(peer: Text): void {
-    this.#check(this.#queue.lib.p2p_pubsub_block(this.#node, textOf('peer', peer)))
+    this.#check(this.#queue.lib.p2p_pubsub_block(this.#node(), textOf('peer', peer)))
   }
 
   /** Ends `block`. */
   unblock(peer: Text): void {
-    this.#check(this.#queue.lib.p2p_pubsub_unblock(this.#node, textOf('peer', peer)))
+    this.#check(this.#queue.lib.p2p_pubsub_unblock(this.#node(), textOf('peer', peer)))
   }
 
   /** Stays connected to a peer and passes every message to it, outside the mesh. It has to do the same with this node. */
   addDirect(addresses: Text | readonly Text[]): void {
-    this.#check(this.#queue.lib.p2p_pubsub_direct_add(this.#node, listOf('addresses', addresses)))
+    this.#check(this.#queue.lib.p2p_pubsub_direct_add(this.#node(), listOf('addresses', addresses)))
   }
 
   /** Ends `addDirect`. */
   removeDirect(peer: Text): void {
-    this.#check(this.#queue.lib.p2p_pubsub_direct_remove(this.#node, textOf('peer', peer)))
+    this.#check(this.#queue.lib.p2p_pubsub_direct_remove(this.#node(), textOf('peer', peer)))
   }
 
   /** Records what pubsub does, to be iterated over or written to a file, until closed. */
   trace(options: TraceOptions = {}): Trace {
-    const trace = new Trace(this.#queue, this.#node, options, () => this.#traces.delete(trace))
+    const trace = new Trace(this.#queue, this.#node(), options, () => this.#traces.delete(trace))
     this.#traces.add(trace)
     return trace
   }

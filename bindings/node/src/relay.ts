@@ -2,8 +2,8 @@
 import { inspect } from 'node:util'
 import { type CallOptions, call } from './call.js'
 import { EVENT } from './constants.js'
-import { ClosedError, errorOf, type Libp2pError } from './errors.js'
-import { check, type Handle, listOf, takeText } from './memory.js'
+import { errorOf, type Libp2pError } from './errors.js'
+import { check, type Handle, listOf, type OpenNode, takeText } from './memory.js'
 import type { Queue } from './queue.js'
 import type { Records } from './records.js'
 
@@ -120,50 +120,47 @@ export class Reservation {
 /** Relays of a node: `node.relay`. */
 export class Relay {
   readonly #queue: Queue
-  readonly #node: Handle
-  readonly #isClosed: () => boolean
+  readonly #node: OpenNode
 
   /** @internal */
-  constructor(queue: Queue, node: Handle, isClosed: () => boolean) {
+  constructor(queue: Queue, node: OpenNode) {
     this.#queue = queue
     this.#node = node
-    this.#isClosed = isClosed
   }
 
   /** Reserves a place with a relay, connecting to it first if needed. Its addresses are then among the node's. */
   async reserve(addresses: Text | readonly Text[], options?: CallOptions): Promise<Reservation> {
     const list = listOf('addresses', addresses)
-    if (this.#isClosed()) throw new ClosedError('the node is closed')
     const { lib } = this.#queue
     return call(
       this.#queue,
-      this.#node,
+      this.#node(),
       options,
-      (request) => lib.p2p_relay_reserve(this.#node, list, 0, 0, null, null, request),
+      (request) => lib.p2p_relay_reserve(this.#node(), list, 0, 0, null, null, request),
       (event) => new Reservation(this.#queue, event.object),
     )
   }
 
   /** Relays in use (`client`), and what this node does as one (`service`). */
   info(): RelayInfo {
-    return JSON.parse(takeText((lib, out) => lib.p2p_relay_info(this.#node, out))) as RelayInfo
+    return JSON.parse(takeText((lib, out) => lib.p2p_relay_info(this.#node(), out))) as RelayInfo
   }
 
   /** Lets peers, IP addresses or subnets reserve a place with this node; from the first one on, others may not. */
   allow(subjects: Text | readonly Text[]): void {
     const { lib } = this.#queue
-    check(lib, lib.p2p_relay_allow(this.#node, listOf('subjects', subjects)))
+    check(lib, lib.p2p_relay_allow(this.#node(), listOf('subjects', subjects)))
   }
 
   /** Keeps peers, IP addresses or subnets from using this node's relay; those that hold a place are disconnected. */
   deny(subjects: Text | readonly Text[]): void {
     const { lib } = this.#queue
-    check(lib, lib.p2p_relay_deny(this.#node, listOf('subjects', subjects)))
+    check(lib, lib.p2p_relay_deny(this.#node(), listOf('subjects', subjects)))
   }
 
   /** Takes back what `allow`, `deny` or the options said of them. */
   forget(subjects: Text | readonly Text[]): void {
     const { lib } = this.#queue
-    check(lib, lib.p2p_relay_forget(this.#node, listOf('subjects', subjects)))
+    check(lib, lib.p2p_relay_forget(this.#node(), listOf('subjects', subjects)))
   }
 }

@@ -10,6 +10,9 @@ import { assertNoHandles, next, startNode, startPair, until, within, workFolder 
 
 after(assertNoHandles)
 
+const nobody = '12D3KooWLp2ir87w3yXq8Hgz7Wt9gQXbFkmQrdMDzSyPo9LkdSwh'
+const nowhere = `/ip4/127.0.0.1/tcp/1/p2p/${nobody}`
+
 test('a node has an id and addresses that end in it', async (t) => {
   const node = await startNode(t)
   assert.match(node.id, /^12D3KooW/)
@@ -26,11 +29,80 @@ test('close frees the port, and can be called again', async () => {
   const server = createServer().listen(port, '127.0.0.1')
   await next(server, 'listening')
   server.close()
-  assert.throws(() => node.addresses, { code: 'ERR_LIBP2P_HANDLE' })
-  await assert.rejects(node.connect('/ip4/127.0.0.1/tcp/1/p2p/12D3KooWLp2ir87w3yXq8Hgz7Wt9gQXbFkmQrdMDzSyPo9LkdSwh'), {
-    code: 'ERR_LIBP2P_CLOSED',
-  })
 })
+
+/** All that a node and its parts can be asked, with arguments that would be good. */
+const verbs = {
+  addresses: (node) => node.addresses,
+  info: (node) => node.info(),
+  listen: (node) => node.listen('/ip4/127.0.0.1/tcp/0'),
+  unlisten: (node) => node.unlisten('/ip4/127.0.0.1/tcp/0'),
+  announce: (node) => node.announce({ hide: [] }),
+  limits: (node) => node.limits(),
+  connect: (node) => node.connect(nowhere),
+  disconnect: (node) => node.disconnect(nobody),
+  peers: (node) => node.peers(),
+  peerInfo: (node) => node.peerInfo(nobody),
+  ping: (node) => node.ping(nobody),
+  explain: (node) => node.explain(nowhere),
+  keep: (node) => node.keep(nowhere),
+  release: (node) => node.release(nobody),
+  handle: (node) => node.handle('/a/1', () => {}),
+  open: (node) => node.open(nobody, '/a/1'),
+  request: (node) => node.request(nobody, '/a/1', ''),
+  requestStream: (node) => node.requestStream(nobody, '/a/1', '').next(),
+  onRequest: (node) => node.onRequest('/a/1', () => ''),
+  join: (node) => node.join('a'),
+  publish: (node) => node.publish('a', ''),
+  subscribe: (node) => node.subscribe('a'),
+  'connections.tag': (node) => node.connections.tag(nobody, 'a', 1),
+  'connections.trim': (node) => node.connections.trim(),
+  'connections.setWatermarks': (node) => node.connections.setWatermarks({ low: 1 }),
+  'peerstore.known': (node) => node.peerstore.known(),
+  'peerstore.record': (node) => node.peerstore.record(),
+  'gater.block': (node) => node.gater.block(nobody),
+  'gater.ask': (node) => node.gater.ask(() => true),
+  'discovery.join': (node) => node.discovery.join('a'),
+  'discovery.register': (node) => node.discovery.register(nowhere, 'a'),
+  'metrics.text': (node) => node.metrics.text(),
+  'metrics.serve': (node) => node.metrics.serve(),
+  'perf.serve': (node) => node.perf.serve(),
+  'perf.run': (node) => node.perf.run(nobody, {}),
+  'pubsub.info': (node) => node.pubsub.info(),
+  'pubsub.trace': (node) => node.pubsub.trace(),
+  'nat.info': (node) => node.nat.info(),
+  'nat.wait': (node) => node.nat.wait(),
+  'relay.info': (node) => node.relay.info(),
+  'relay.reserve': (node) => node.relay.reserve(nowhere),
+  'dht.info': (node) => node.dht.info(),
+  'dht.get': (node) => node.dht.get('/a/b'),
+  'dht.search': (node) => node.dht.search('/a/b'),
+}
+
+for (const state of ['closing', 'closed']) {
+  test(`a ${state} node says so, whatever it is asked`, async () => {
+    const node = await createNode({ listen: [], dht: { mode: 'client' } })
+    const topic = node.join('b')
+    const end = node.close()
+    if (state === 'closed') await end
+    const answers = Object.entries(verbs).map(async ([name, ask]) => {
+      try {
+        await ask(node)
+        return [name, 'was done']
+      } catch ({ code, message }) {
+        return [name, `${code}: ${message}`]
+      }
+    })
+    const told = Object.keys(verbs).map((name) => [name, 'ERR_LIBP2P_CLOSED: the node is closed'])
+    assert.deepEqual(await Promise.all(answers), told)
+    assert.throws(() => topic.peers(), {
+      name: 'ClosedError',
+      code: 'ERR_LIBP2P_CLOSED',
+      message: 'the topic is closed',
+    })
+    await end
+  })
+}
 
 test('Symbol.asyncDispose closes', async () => {
   const node = await createNode({ listen: [] })
