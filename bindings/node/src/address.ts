@@ -1,6 +1,6 @@
 // Addresses (multiaddrs): taking them apart, putting them together, and asking DNS what they stand for. None of it needs a node.
-import { type CallOptions, call } from './call.js'
-import { bytesOf, lines, listOf, optionsOf, takeBytes, takeLines, takeText, textOf } from './memory.js'
+import { type CallOptions, call, splitOptions } from './call.js'
+import { bytesOf, lines, listOf, takeBytes, takeLines, takeText, textOf } from './memory.js'
 import { queue } from './queue.js'
 
 /** One step of an address: /tcp/4001, /quic-v1. */
@@ -73,10 +73,9 @@ export function splitAddress(address: Text): string[] {
 }
 
 /** Asks DNS until no name is left in an address, and resolves with the addresses it stands for. */
-export async function resolveAddress(address: Text, options: ResolveOptions = {}): Promise<string[]> {
+export async function resolveAddress(address: Text, options?: ResolveOptions): Promise<string[]> {
   const text = textOf('address', address)
-  const { signal: _, timeout: __, ...rest } = options
-  const document = optionsOf(rest)
+  const [bounds, document] = splitOptions(options)
   const inbox = queue()
   inbox.enter()
   inbox.hold()
@@ -85,7 +84,7 @@ export async function resolveAddress(address: Text, options: ResolveOptions = {}
     return await call(
       inbox,
       inbox.handle,
-      options,
+      bounds,
       (request) => inbox.lib.p2p_address_resolve(text, document, null, request),
       (event) => lines(event.text()),
     )

@@ -1,7 +1,7 @@
 // Calls that wait on the network: started with a tag, completed by an event, ended early by an AbortSignal.
 import { EVENT, PENDING } from './constants.js'
 import { errorOf } from './errors.js'
-import { type Handle, integerOf, lastError } from './memory.js'
+import { checkObject, checkOptions, type Handle, integerOf, lastError, optionsOf } from './memory.js'
 import type { Queue, Source } from './queue.js'
 import type { Records } from './records.js'
 
@@ -18,6 +18,13 @@ export function timeoutOf(timeout: number | undefined): number {
   if (timeout === undefined) return 0
   if (timeout === Number.POSITIVE_INFINITY) return -1
   return integerOf('timeout', timeout, 1, 0x7fff_ffff)
+}
+
+/** Takes options apart: into the bounds of the call, and the document that the library takes and checks. */
+export function splitOptions(options: CallOptions = {}): [CallOptions, string | null] {
+  checkObject(options)
+  const { signal, timeout, ...rest } = options
+  return [{ signal, timeout }, optionsOf(rest)]
 }
 
 /** Takes the completion of a call whose promise an abort has ended. */
@@ -92,19 +99,21 @@ function closeObject(queue: Queue, event: Records): void {
 
 /**
  * Starts a call on `owner` and resolves with what `finish` makes of its completion.
+ * @param bounds all that the call's options may hold; what else there is was taken out before
  * @param begin makes the call of the library with the p2p_call it is given, and returns its result
  * @param leave called at an abort, for what takes the completion that still follows; by default what it opened is closed
  */
 export function call<T>(
   queue: Queue,
   owner: Handle,
-  options: CallOptions | undefined,
+  bounds: CallOptions | undefined,
   begin: (call: Buffer) => number,
   finish: (event: Records) => T,
   leave?: () => Late,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
-    if (options?.signal?.aborted) reject(options.signal.reason)
-    else new Call(queue, owner, options, begin, finish, resolve, reject, leave)
+    checkOptions(bounds, 'signal', 'timeout')
+    if (bounds?.signal?.aborted) reject(bounds.signal.reason)
+    else new Call(queue, owner, bounds, begin, finish, resolve, reject, leave)
   })
 }

@@ -1,6 +1,6 @@
 // Which connections stay when there are too many: tags, protection, watermarks, trimming.
 import { type CallOptions, call } from './call.js'
-import { check, integerOf, type OpenNode, textOf } from './memory.js'
+import { check, checkOptions, integerOf, type OpenNode, textOf } from './memory.js'
 import type { Queue } from './queue.js'
 
 type Text = string | { toString(): string }
@@ -60,6 +60,7 @@ export class Connections {
 
   /** Changes when and how far connections are trimmed, as the options in `connections` do. */
   setWatermarks(marks: { low?: number; high?: number; grace_ms?: number }): void {
+    checkOptions(marks, 'low', 'high', 'grace_ms')
     const of = (name: 'low' | 'high' | 'grace_ms') => {
       const value = marks[name]
       return value === undefined ? -1 : integerOf(name, value, 0, MAX)

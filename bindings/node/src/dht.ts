@@ -1,6 +1,6 @@
 // The distributed hash table: values, providers, and peers by their id.
 import { inspect } from 'node:util'
-import { type CallOptions, call } from './call.js'
+import { type CallOptions, call, splitOptions } from './call.js'
 import { E, EVENT } from './constants.js'
 import { errorOf, type Libp2pError } from './errors.js'
 import type { Native } from './ffi.js'
@@ -211,9 +211,9 @@ export class DHT {
   async put(key: Text, data: Uint8Array | string, options?: DHTPutOptions): Promise<number> {
     const name = textOf('key', key)
     const bytes = bytesOf('data', data)
-    const document = documentOf(options)
+    const [bounds, document] = splitOptions(options)
     return this.#call(
-      options,
+      bounds,
       (lib, request) => lib.p2p_dht_put(this.#node(), name, bytes, bytes.length, document, request),
       value,
     )
@@ -222,9 +222,9 @@ export class DHT {
   /** The best value for a key, or for a name that this node, or the owner before the slash, has set. */
   async get(key: Text, options?: DHTGetOptions): Promise<Buffer> {
     const name = textOf('key', key)
-    const document = documentOf(options)
+    const [bounds, document] = splitOptions(options)
     return this.#call(
-      options,
+      bounds,
       (lib, request) => lib.p2p_dht_get(this.#node(), name, document, null, null, request),
       (event) => event.data(),
     )
@@ -243,9 +243,9 @@ export class DHT {
   async set(name: Text, data: Uint8Array | string, options?: DHTSetOptions): Promise<number> {
     const text = textOf('name', name)
     const bytes = bytesOf('data', data)
-    const document = documentOf(options)
+    const [bounds, document] = splitOptions(options)
     return this.#call(
-      options,
+      bounds,
       (lib, request) => lib.p2p_dht_set(this.#node(), text, bytes, bytes.length, document, request),
       value,
     )
@@ -347,12 +347,12 @@ export class DHT {
   }
 
   async #call<T>(
-    options: CallOptions | undefined,
+    bounds: CallOptions | undefined,
     begin: (lib: Native, request: Buffer) => number,
     finish: (event: Records) => T,
   ): Promise<T> {
     const { lib } = this.#queue
-    return call(this.#queue, this.#node(), options, (request) => begin(lib, request), finish)
+    return call(this.#queue, this.#node(), bounds, (request) => begin(lib, request), finish)
   }
 
   [inspect.custom](): string {
@@ -362,11 +362,6 @@ export class DHT {
 
 const value = (event: Records): number => event.value
 const nothing = (): undefined => undefined
-
-function documentOf(options: CallOptions | undefined): string | null {
-  const { signal: _, timeout: __, ...rest } = options ?? {}
-  return optionsOf(rest)
-}
 
 function foundValue(event: Records): DHTValue {
   return {

@@ -1,7 +1,7 @@
 // Discovery: how peers that know a name, and not each other, meet; and the rendezvous points at which they may.
 import { EventEmitter } from 'node:events'
 import { inspect } from 'node:util'
-import { type CallOptions, call } from './call.js'
+import { type CallOptions, call, splitOptions } from './call.js'
 import { EVENT, FLAG } from './constants.js'
 import { errorOf, type Libp2pError } from './errors.js'
 import { type Handle, listOf, type OpenNode, optionsOf, takeHandle, takeLines, takeText, textOf } from './memory.js'
@@ -432,13 +432,9 @@ export class Discovery {
   }
 
   /** Registers at one rendezvous point and keeps that renewed until the result is closed, which takes it back. */
-  async register(
-    point: string | readonly string[],
-    name: string,
-    options: RegisterOptions = {},
-  ): Promise<Advertisement> {
-    const { signal, timeout, ...rest } = options
-    const [addresses, topic, document] = [listOf('point', point), textOf('name', name), optionsOf(rest)]
+  async register(point: string | readonly string[], name: string, options?: RegisterOptions): Promise<Advertisement> {
+    const [addresses, topic] = [listOf('point', point), textOf('name', name)]
+    const [bounds, document] = splitOptions(options)
     const { lib, handle } = this.#queue
     // The result is made when the handle is there; the library holds events back until then.
     let result: Advertisement | undefined
@@ -447,7 +443,7 @@ export class Discovery {
       const granted = await call(
         this.#queue,
         this.#node(),
-        { signal, timeout },
+        bounds,
         (request) => lib.p2p_rendezvous_register(this.#node(), addresses, topic, document, handle, tag, null, request),
         (event) => {
           result = new Advertisement(this.#queue, topic, event.value).started(tag, event.object, undefined)
@@ -478,15 +474,15 @@ export class Discovery {
   async discover(
     point: string | readonly string[],
     name = '',
-    options: RendezvousQuestion = {},
+    options?: RendezvousQuestion,
   ): Promise<RendezvousAnswer> {
-    const { signal, timeout, ...rest } = options
-    const [addresses, topic, document] = [listOf('point', point), textOf('name', name), optionsOf(rest)]
+    const [addresses, topic] = [listOf('point', point), textOf('name', name)]
+    const [bounds, document] = splitOptions(options)
     const { lib } = this.#queue
     return call(
       this.#queue,
       this.#node(),
-      { signal, timeout },
+      bounds,
       (request) => lib.p2p_rendezvous_discover(this.#node(), addresses, topic, document, null, request),
       (event) => JSON.parse(event.text()) as RendezvousAnswer,
     )

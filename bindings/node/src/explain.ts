@@ -1,6 +1,6 @@
 // Diagnosis: why a peer can, or cannot, be reached.
-import { type CallOptions, call } from './call.js'
-import { type Handle, listOf, optionsOf } from './memory.js'
+import { type CallOptions, call, splitOptions } from './call.js'
+import { type Handle, listOf } from './memory.js'
 import type { PeerInfo } from './node.js'
 import type { Queue } from './queue.js'
 
@@ -65,15 +65,14 @@ export async function explain(
   queue: Queue,
   node: Handle,
   addresses: { toString(): string } | readonly { toString(): string }[],
-  options: ExplainOptions = {},
+  options?: ExplainOptions,
 ): Promise<Explanation> {
   const list = listOf('addresses', addresses)
-  const { signal: _, timeout: __, ...rest } = options
-  const document = optionsOf(rest)
+  const [bounds, document] = splitOptions(options)
   return call(
     queue,
     node,
-    options,
+    bounds,
     (request) => queue.lib.p2p_peer_explain(node, list, document, null, request),
     (event) => JSON.parse(event.text()) as Explanation,
   )

@@ -1,6 +1,6 @@
 // Keys, what they sign, and the peer ids and network keys that go with them. Keys are bytes in libp2p's protobuf form; none of this needs a node.
 import { InvalidArgumentError } from './errors.js'
-import { bytesOf, listOf, passes, takeBytes, takeBytesAndText, takeText, textOf } from './memory.js'
+import { bytesOf, checkOptions, listOf, passes, takeBytes, takeBytesAndText, takeText, textOf } from './memory.js'
 import type { KeyType } from './options.js'
 
 /**
@@ -61,6 +61,11 @@ export interface PeerRecord {
 const optional = (name: string, text: string | undefined): string | null =>
   text === undefined ? null : textOf(name, text)
 
+function importing(options: ImportOptions): [format: string | null, type: string | null] {
+  checkOptions(options, 'format', 'type')
+  return [optional('format', options.format), optional('type', options.type)]
+}
+
 /** Makes a private key. Keep it where only you can read it. */
 export function createKey(type: KeyType = 'ed25519'): Buffer {
   const name = textOf('type', type)
@@ -76,8 +81,7 @@ export function peerIdOfKey(key: Uint8Array): string {
 /** Reads a private key that another program wrote. Errors do not repeat it. */
 export function importKey(data: Uint8Array | string, options: ImportOptions = {}): Buffer {
   const bytes = bytesOf('data', data)
-  const format = optional('format', options.format)
-  const type = optional('type', options.type)
+  const [format, type] = importing(options)
   return takeBytes((lib, out, length) => lib.p2p_key_import(bytes, bytes.length, format, type, out, length))
 }
 
@@ -112,8 +116,7 @@ export function verify(publicKey: Uint8Array, data: Uint8Array | string, signatu
 /** Reads a public key that another program wrote. */
 export function importPublicKey(data: Uint8Array | string, options: ImportOptions = {}): Buffer {
   const bytes = bytesOf('data', data)
-  const format = optional('format', options.format)
-  const type = optional('type', options.type)
+  const [format, type] = importing(options)
   return takeBytes((lib, out, length) => lib.p2p_pubkey_import(bytes, bytes.length, format, type, out, length))
 }
 

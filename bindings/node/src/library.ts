@@ -1,6 +1,6 @@
 // The library as a whole: version, schema, runtime, logs.
 import { native } from './ffi.js'
-import { check, integerOf, takeText, textOf } from './memory.js'
+import { check, checkOptions, integerOf, takeText, textOf } from './memory.js'
 
 /** The library's version, "major.minor.patch". */
 export function version(): string {
@@ -24,6 +24,7 @@ export function runtimeInfo(): Record<string, unknown> {
 
 /** Sets how many threads run Go code at a time, and the soft limit of its heap; -1 is the default. */
 export function tuneRuntime(limits: { threads?: number | undefined; heapBytes?: number | undefined }): void {
+  checkOptions(limits, 'threads', 'heapBytes')
   const lib = native()
   const threads = integerOf('threads', limits.threads ?? 0, -1, 0x7fff_ffff)
   const heap = integerOf('heapBytes', limits.heapBytes ?? 0, -1, Number.MAX_SAFE_INTEGER)

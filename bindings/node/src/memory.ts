@@ -1,6 +1,6 @@
 // What crosses into the library and back: results checked, blocks copied and freed, arguments checked and encoded.
 import { E } from './constants.js'
-import { errorOf, InvalidArgumentError, type Libp2pError } from './errors.js'
+import { ConfigError, errorOf, InvalidArgumentError, type Libp2pError } from './errors.js'
 import { type Native, native } from './ffi.js'
 
 /** A handle or tag: below 2^53, so a plain number. */
@@ -131,11 +131,32 @@ export function bytesOf(name: string, value: Uint8Array | string): Uint8Array {
 /** Encodes options for the library, null for none. Unknown keys are its to refuse. */
 export function optionsOf(options: object | undefined): string | null {
   if (options === undefined) return null
-  if (typeof options !== 'object' || options === null) {
-    throw new InvalidArgumentError(`options: expected an object, got ${describe(options)}`)
-  }
+  checkObject(options)
   const json = JSON.stringify(options)
   return json === '{}' ? null : json
+}
+
+/** Refuses what is none of the known options, in the library's words; for options that do not reach it. */
+export function checkOptions<T extends object>(options: T | undefined, ...known: (keyof T & string)[]): void {
+  if (options === undefined) return
+  checkObject(options)
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || (known as string[]).includes(name)) continue
+    const meant = known.find((key) => plain(key) === plain(name))
+    const hint = meant ? `did you mean "${meant}"?` : `there are ${known.join(', ')}`
+    throw new ConfigError(`${name}: unknown option; ${hint}`)
+  }
+}
+
+/** What the same option is in all spellings: `min_peers` and `minPeers`, `timeout_ms` and `timeout`. */
+function plain(name: string): string {
+  return name.replace(/_ms$|[_-]/g, '').toLowerCase()
+}
+
+/** Refuses options that are no object. */
+export function checkObject(options: unknown): void {
+  if (typeof options === 'object' && options !== null) return
+  throw new InvalidArgumentError(`options: expected an object, got ${describe(options)}`)
 }
 
 /** Checks an integer argument. */

@@ -1,7 +1,7 @@
 // A Node: who we are, whom we know, and the way to streams, requests and topics.
 import { EventEmitter } from 'node:events'
 import { inspect } from 'node:util'
-import { type CallOptions, call } from './call.js'
+import { type CallOptions, call, splitOptions } from './call.js'
 import { Connections } from './connections.js'
 import { EVENT } from './constants.js'
 import { DHT } from './dht.js'
@@ -11,7 +11,17 @@ import { EventFlow, type NodeEvent, type NodeEvents, nodeEventOf } from './event
 import { type ExplainOptions, type Explanation, explain } from './explain.js'
 import type { Native } from './ffi.js'
 import { Gater } from './gater.js'
-import { check, type Handle, listOf, optionsOf, takeHandle, takeLines, takeText, textOf } from './memory.js'
+import {
+  check,
+  checkOptions,
+  type Handle,
+  listOf,
+  optionsOf,
+  takeHandle,
+  takeLines,
+  takeText,
+  textOf,
+} from './memory.js'
 import { NAT } from './nat.js'
 import { Metrics, Perf } from './numbers.js'
 import { type AddressRules, configOf, type NodeOptions } from './options.js'
@@ -252,13 +262,12 @@ export class Node extends EventEmitter<NodeEvents> {
   }
 
   /** Opens a stream under the first of the protocols that the peer speaks, dialling first if needed. */
-  async open(peer: Text, protocols: string | readonly string[], options: OpenOptions = {}): Promise<Stream> {
+  async open(peer: Text, protocols: string | readonly string[], options?: OpenOptions): Promise<Stream> {
     const id = textOf('peer', peer)
     const list = listOf('protocols', protocols)
-    const { signal: _, timeout: __, ...rest } = options
-    const document = optionsOf(rest)
+    const [bounds, document] = splitOptions(options)
     return this.#call(
-      options,
+      bounds,
       (lib, request) => lib.p2p_stream_open(this.#open(), id, list, document, null, request),
       (event) => this.#adopt(event.object, { peer: id, protocol: event.text(), flags: event.flags }),
     )
@@ -285,12 +294,7 @@ export class Node extends EventEmitter<NodeEvents> {
   // ---- requests
 
   /** Asks a peer and resolves with its answer. */
-  async request(
-    peer: Text,
-    protocol: string,
-    data: Uint8Array | string,
-    options: RequestOptions = {},
-  ): Promise<Buffer> {
+  async request(peer: Text, protocol: string, data: Uint8Array | string, options?: RequestOptions): Promise<Buffer> {
     return send(ask(this.#queue, this.#open(), peer, protocol, data, options))
   }
 
@@ -299,7 +303,7 @@ export class Node extends EventEmitter<NodeEvents> {
     peer: Text,
     protocol: string,
     data: Uint8Array | string,
-    options: RequestOptions = {},
+    options?: RequestOptions,
   ): AsyncGenerator<Buffer, void, undefined> {
     return open(ask(this.#queue, this.#open(), peer, protocol, data, options))
   }
@@ -344,6 +348,7 @@ export class Node extends EventEmitter<NodeEvents> {
 
   /** Iterates over the node's events until it closes, the signal aborts or the loop is left. */
   events(options: { signal?: AbortSignal | undefined } = {}): EventFlow {
+    checkOptions(options, 'signal')
     const flow = new EventFlow((closed) => this.#flows.delete(closed))
     if (this.#closed || options.signal?.aborted) {
       flow.close()
@@ -417,12 +422,12 @@ export class Node extends EventEmitter<NodeEvents> {
   }
 
   #call<T>(
-    options: CallOptions | undefined,
+    bounds: CallOptions | undefined,
     begin: (lib: Native, request: Buffer) => number,
     finish: (event: Records) => T,
   ): Promise<T> {
     const { lib } = this.#queue
-    return call(this.#queue, this.#open(), options, (request) => begin(lib, request), finish)
+    return call(this.#queue, this.#open(), bounds, (request) => begin(lib, request), finish)
   }
 
   #check(run: (lib: Native) => number): void {

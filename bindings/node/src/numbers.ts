@@ -1,8 +1,17 @@
 // Numbers: what a node has and what it did, for programs and for Prometheus; and how fast it is to a peer.
 import { inspect } from 'node:util'
-import { type CallOptions, call } from './call.js'
+import { type CallOptions, call, splitOptions } from './call.js'
 import { native } from './ffi.js'
-import { type Handle, integerOf, type OpenNode, optionsOf, takeHandle, takeText, textOf } from './memory.js'
+import {
+  checkOptions,
+  type Handle,
+  integerOf,
+  type OpenNode,
+  optionsOf,
+  takeHandle,
+  takeText,
+  textOf,
+} from './memory.js'
 import type { Queue } from './queue.js'
 
 /** Bytes of streams; what encryption and multiplexing add is not in it. */
@@ -187,18 +196,18 @@ export class Perf {
   async run(
     peer: string | { toString(): string },
     bytes: { upload?: number | undefined; download?: number | undefined },
-    options: PerfOptions = {},
+    options?: PerfOptions,
   ): Promise<PerfResult> {
     const id = textOf('peer', peer)
+    checkOptions(bytes, 'upload', 'download')
     const upload = integerOf('upload', bytes.upload ?? 0, 0, Number.MAX_SAFE_INTEGER)
     const download = integerOf('download', bytes.download ?? 0, 0, Number.MAX_SAFE_INTEGER)
-    const { signal: _, timeout: __, ...rest } = options
-    const document = optionsOf(rest)
+    const [bounds, document] = splitOptions(options)
     const { lib } = this.#queue
     return call(
       this.#queue,
       this.#node(),
-      options,
+      bounds,
       (request) => lib.p2p_perf_run(this.#node(), id, upload, download, document, null, request),
       (event) => JSON.parse(event.text()) as PerfResult,
     )

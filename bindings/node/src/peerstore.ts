@@ -1,5 +1,16 @@
 // What a node knows of peers, connected or not: addresses, signed records, and data of yours.
-import { bytesOf, check, integerOf, listOf, type OpenNode, takeBytes, takeLines, takeText, textOf } from './memory.js'
+import {
+  bytesOf,
+  check,
+  checkOptions,
+  integerOf,
+  listOf,
+  type OpenNode,
+  takeBytes,
+  takeLines,
+  takeText,
+  textOf,
+} from './memory.js'
 import type { Queue } from './queue.js'
 
 type Text = string | { toString(): string }
@@ -24,7 +35,7 @@ export class Peerstore {
   /** Adds addresses of one peer, each ending in /p2p/<peer id>, to those that are known, and returns the id. Nothing is dialled. */
   add(addresses: Text | readonly Text[], options: KeepAddressesOptions = {}): string {
     const list = listOf('addresses', addresses)
-    const ttl = ttlOf(options.ttl)
+    const ttl = ttlOf(options)
     return takeText((lib, out) => lib.p2p_peer_add(this.#node(), list, ttl, out))
   }
 
@@ -61,7 +72,7 @@ export class Peerstore {
   /** Takes a signed record, checks its signature, and keeps its addresses. Returns whose it is, undefined if a newer one is known. */
   addRecord(record: Uint8Array, options: KeepAddressesOptions = {}): string | undefined {
     const bytes = bytesOf('record', record)
-    const ttl = ttlOf(options.ttl)
+    const ttl = ttlOf(options)
     let taken = 0
     const peer = takeText((lib, out) => {
       taken = lib.p2p_peer_add_record(this.#node(), bytes, bytes.length, ttl, out)
@@ -76,7 +87,9 @@ export class Peerstore {
   }
 }
 
-function ttlOf(ttl: number | undefined): number {
+function ttlOf(options: KeepAddressesOptions): number {
+  checkOptions(options, 'ttl')
+  const { ttl } = options
   if (ttl === undefined) return 0
   return ttl === Number.POSITIVE_INFINITY ? -1 : integerOf('ttl', ttl, 1, Number.MAX_SAFE_INTEGER)
 }

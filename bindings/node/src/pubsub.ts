@@ -6,7 +6,17 @@ import { type CallOptions, call } from './call.js'
 import { EVENT, FLAG, VERDICT } from './constants.js'
 import { errorOf, InvalidArgumentError, type Libp2pError } from './errors.js'
 import { Flow } from './flow.js'
-import { bytesOf, check, type Handle, integerOf, optionsOf, takeHandle, takeLines, takeText } from './memory.js'
+import {
+  bytesOf,
+  check,
+  checkOptions,
+  type Handle,
+  integerOf,
+  optionsOf,
+  takeHandle,
+  takeLines,
+  takeText,
+} from './memory.js'
 import type { Queue, Source } from './queue.js'
 import type { Records } from './records.js'
 
@@ -204,14 +214,14 @@ export class Topic extends EventEmitter<TopicEvents> implements Source {
    * Publishes and resolves with the number of peers that it went to. Messages go out in the order of the calls. It waits while the queue to a slow
    * subscriber (`pubsub.outbound_queue`) is full; a timeout then means that nothing was sent.
    */
-  async publish(data: Uint8Array | string, options: PublishOptions = {}): Promise<number> {
+  async publish(data: Uint8Array | string, options?: PublishOptions): Promise<number> {
     const bytes = bytesOf('data', data)
-    const minPeers = integerOf('minPeers', options.minPeers ?? 0, 0, 0x7fff_ffff)
+    const [bounds, minPeers] = publishing(options)
     const { lib } = this.#queue
     return call(
       this.#queue,
       this.#handle,
-      options,
+      bounds,
       (request) => lib.p2p_topic_publish(this.#handle, bytes, bytes.length, minPeers, request),
       (event) => event.value,
     )
@@ -223,15 +233,15 @@ export class Topic extends EventEmitter<TopicEvents> implements Source {
    */
   async publishMany(
     messages: readonly (Uint8Array | string)[],
-    options: PublishOptions = {},
+    options?: PublishOptions,
   ): Promise<(number | Libp2pError)[]> {
-    const minPeers = integerOf('minPeers', options.minPeers ?? 0, 0, 0x7fff_ffff)
+    const [bounds, minPeers] = publishing(options)
     const data = framesOf(messages)
     const { lib } = this.#queue
     return call(
       this.#queue,
       this.#handle,
-      options,
+      bounds,
       (request) => lib.p2p_topic_publish_batch(this.#handle, data, data.length, minPeers, null, request),
       publishedOf,
     )
@@ -303,6 +313,12 @@ export class Topic extends EventEmitter<TopicEvents> implements Source {
   [inspect.custom](): string {
     return `Topic { name: '${this.name}', state: '${this.#closed ? 'left' : 'joined'}' }`
   }
+}
+
+function publishing(options: PublishOptions = {}): [CallOptions, number] {
+  checkOptions(options, 'signal', 'timeout', 'minPeers')
+  const { minPeers = 0, ...bounds } = options
+  return [bounds, integerOf('minPeers', minPeers, 0, 0x7fff_ffff)]
 }
 
 /** Messages one after the other, each behind its length as an unsigned varint. */

@@ -1,8 +1,8 @@
 // Request and response: one question to a service of a peer, one answer or a stream of them.
-import { type CallOptions, call } from './call.js'
+import { type CallOptions, call, splitOptions } from './call.js'
 import { EVENT, PENDING } from './constants.js'
 import { errorOf, InvalidArgumentError, RequestError } from './errors.js'
-import { bytesOf, type Handle, lastError, optionsOf, textOf } from './memory.js'
+import { bytesOf, type Handle, lastError, textOf } from './memory.js'
 import type { Queue, Source } from './queue.js'
 import type { Records } from './records.js'
 
@@ -44,7 +44,15 @@ export type RequestHandler = (
   context: RequestContext,
 ) => Answer | Promise<Answer> | AsyncIterable<Uint8Array | string> | Promise<AsyncIterable<Uint8Array | string>>
 
-type Ask = { queue: Queue; node: Handle; peer: string; protocol: string; data: Uint8Array; options: RequestOptions }
+type Ask = {
+  queue: Queue
+  node: Handle
+  peer: string
+  protocol: string
+  data: Uint8Array
+  bounds: CallOptions
+  document: string | null
+}
 
 /** Checks what all requests have in common. */
 export function ask(
@@ -53,29 +61,26 @@ export function ask(
   peer: { toString(): string },
   protocol: string,
   data: Uint8Array | string,
-  options: RequestOptions,
+  options: RequestOptions | undefined,
 ): Ask {
+  const [bounds, document] = splitOptions(options)
   return {
     queue,
     node,
     peer: textOf('peer', peer),
     protocol: textOf('protocol', protocol),
     data: bytesOf('data', data),
-    options,
+    bounds,
+    document,
   }
 }
 
-function documentOf({ signal: _, timeout: __, ...rest }: RequestOptions): string | null {
-  return optionsOf(rest)
-}
-
 /** Asks once and resolves with the answer. */
-export function send({ queue, node, peer, protocol, data, options }: Ask): Promise<Buffer> {
-  const document = documentOf(options)
+export function send({ queue, node, peer, protocol, data, bounds, document }: Ask): Promise<Buffer> {
   return call(
     queue,
     node,
-    options,
+    bounds,
     (request) => queue.lib.p2p_request_send(node, peer, protocol, data, data.length, document, null, null, request),
     (event) => event.data(),
   )
@@ -88,24 +93,24 @@ export async function* open({
   peer,
   protocol,
   data,
-  options,
+  bounds,
+  document,
 }: Ask): AsyncGenerator<Buffer, void, undefined> {
-  const document = documentOf(options)
   const { lib } = queue
   const exchange = await call(
     queue,
     node,
-    options,
+    bounds,
     (request) => lib.p2p_request_open(node, peer, protocol, data, data.length, document, null, request),
     (event) => event.object,
   )
   // The exchange's own deadline bounds each part.
-  const bounds = { signal: options.signal, timeout: Number.POSITIVE_INFINITY }
+  const unbounded = { signal: bounds.signal, timeout: Number.POSITIVE_INFINITY }
   const next = () =>
     call(
       queue,
       exchange,
-      bounds,
+      unbounded,
       (request) => lib.p2p_request_next(exchange, null, null, request),
       (event) => (event.value > 0 ? event.data() : null),
     )

@@ -5,7 +5,7 @@ import { inspect } from 'node:util'
 import { type CallOptions, call, type Late } from './call.js'
 import { E, EVENT, FLAG, PENDING } from './constants.js'
 import { ClosedError, errorOf, Libp2pError } from './errors.js'
-import { bytesOf, check, type Handle, integerOf, lastError, takeText } from './memory.js'
+import { bytesOf, check, checkOptions, type Handle, integerOf, lastError, takeText } from './memory.js'
 import type { Queue, Source } from './queue.js'
 import type { Records } from './records.js'
 import { detach } from './socket.js'
@@ -201,6 +201,7 @@ export class Stream extends Duplex implements Source {
    * ERR_LIBP2P_TIMEOUT. 0 removes the bound, undefined leaves it as it is.
    */
   setDeadline(bounds: { read?: number | undefined; write?: number | undefined }): void {
+    checkOptions(bounds, 'read', 'write')
     const ms = (name: string, value: number | undefined) =>
       value === undefined ? -1 : integerOf(name, value, 0, 0x7fff_ffff)
     const { lib } = this.#queue
@@ -223,6 +224,7 @@ export class Stream extends Duplex implements Source {
 
   /** Reads one message, framed with its length; null at the end of the peer's flow. */
   async readMessage(options: MessageOptions = {}): Promise<Buffer | null> {
+    checkOptions(options, 'signal', 'timeout', 'max')
     this.#claim('readMessage')
     // What an aborted call takes in its last moment comes before what this one would take.
     while (this.#leaving.size > 0) await Promise.all(this.#leaving)
@@ -274,6 +276,7 @@ export class Stream extends Duplex implements Source {
 
   /** Iterates over the peer's messages. Leaving the loop early destroys the stream. */
   frames(options: { max?: number | undefined } = {}): AsyncIterableIterator<Buffer> {
+    checkOptions(options, 'max')
     this.#claim('frames')
     const max = integerOf('max', options.max ?? DEFAULT_MESSAGE_LIMIT, 1, 2 ** 30)
     this.#tellByPromise()

@@ -5,8 +5,8 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { configSchema } from 'libp2pgo'
-import { workFolder } from './helpers.js'
+import { configSchema, createKey, importKey, importPublicKey, publicKeyOf, resolveAddress, tuneRuntime } from 'libp2pgo'
+import { openPair, workFolder } from './helpers.js'
 
 const folder = fileURLToPath(new URL('..', import.meta.url))
 
@@ -133,4 +133,54 @@ test('the types of options have the keys and values of the schema', async (t) =>
   } catch (error) {
     assert.fail(`${error.stdout}\n${error.stderr}`)
   }
+})
+
+test('an option that a call does not have is an error that names it', async (t) => {
+  const { a, b, ours } = await openPair(t, '/test/1', { dht: { mode: 'client' } })
+  const key = createKey()
+  const topic = a.join('topic')
+  const calls = {
+    connect: (wrong) => a.connect(b.addresses, wrong),
+    ping: (wrong) => a.ping(b.id, wrong),
+    explain: (wrong) => a.explain(b.id, wrong),
+    open: (wrong) => a.open(b.id, '/test/1', wrong),
+    request: (wrong) => a.request(b.id, '/a/1', '', wrong),
+    requestStream: (wrong) => a.requestStream(b.id, '/a/1', '', wrong).next(),
+    publish: (wrong) => a.publish('topic', '', wrong),
+    'topic.publish': (wrong) => topic.publish('', wrong),
+    'topic.publishMany': (wrong) => topic.publishMany([''], wrong),
+    'topic.subscribe': (wrong) => topic.subscribe(wrong),
+    events: (wrong) => a.events(wrong),
+    'connections.trim': (wrong) => a.connections.trim(5, wrong),
+    'connections.setWatermarks': (wrong) => a.connections.setWatermarks(wrong),
+    'peerstore.add': (wrong) => a.peerstore.add(b.addresses, wrong),
+    'peerstore.addRecord': (wrong) => a.peerstore.addRecord(b.peerstore.record(), wrong),
+    'perf.run': (wrong) => a.perf.run(b.id, {}, wrong),
+    'bytes of perf.run': (wrong) => a.perf.run(b.id, wrong),
+    'nat.wait': (wrong) => a.nat.wait('known', wrong),
+    'relay.reserve': (wrong) => a.relay.reserve(b.addresses, wrong),
+    'dht.bootstrap': (wrong) => a.dht.bootstrap(1, wrong),
+    'dht.get': (wrong) => a.dht.get('name', wrong),
+    'dht.findPeer': (wrong) => a.dht.findPeer(b.id, wrong),
+    'dht.stopProviding': (wrong) => a.dht.stopProviding('/a', wrong),
+    'discovery.unregister': (wrong) => a.discovery.unregister(b.addresses, 'a', wrong),
+    'discovery.discover': (wrong) => a.discovery.discover(b.addresses, 'a', wrong),
+    readMessage: (wrong) => ours.readMessage(wrong),
+    frames: (wrong) => ours.frames(wrong),
+    setDeadline: (wrong) => ours.setDeadline(wrong),
+    resolveAddress: (wrong) => resolveAddress('/ip4/127.0.0.1', wrong),
+    importKey: (wrong) => importKey(key, wrong),
+    importPublicKey: (wrong) => importPublicKey(publicKeyOf(key), wrong),
+    tuneRuntime: (wrong) => tuneRuntime(wrong),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    const error = { code: 'ERR_LIBP2P_CONFIG', path: 'timeot', message: /^timeot: unknown option; there are \w+/ }
+    await assert.rejects(async () => call({ timeot: 1 }), error, name)
+    await assert.rejects(async () => call(5), { code: 'ERR_LIBP2P_INVALID', message: /expected an object/ }, name)
+  }
+  const meant = (call, words) => assert.rejects(call, { code: 'ERR_LIBP2P_CONFIG', message: words })
+  await meant(a.publish('topic', '', { min_peers: 1 }), 'min_peers: unknown option; did you mean "minPeers"?')
+  await meant(a.dht.put('/a/b', '', { minPeers: 1 }), 'minPeers: unknown option; did you mean "min_peers"?')
+  await meant(a.ping(b.id, { timeout_ms: 1 }), 'timeout_ms: unknown option; did you mean "timeout"?')
+  assert.ok((await a.ping(b.id, { timeot: undefined })) > 0)
 })
