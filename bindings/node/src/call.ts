@@ -13,6 +13,9 @@ export interface CallOptions {
   timeout?: number | undefined
 }
 
+/** The timeout of calls that name none, in milliseconds. */
+export const DEFAULT_TIMEOUT = 30_000
+
 /** The timeout as p2p_call has it. */
 export function timeoutOf(timeout: number | undefined): number {
   if (timeout === undefined) return 0

@@ -29,6 +29,7 @@ import { Peerstore } from './peerstore.js'
 import { type PublishOptions, type SubscribeOptions, type Subscription, Topic, type TopicOptions } from './pubsub.js'
 import { Pubsub } from './pubsub_control.js'
 import { type Queue, queue, type Source } from './queue.js'
+import { connect, reach } from './reach.js'
 import type { Records } from './records.js'
 import { Relay } from './relay.js'
 import {
@@ -179,12 +180,7 @@ export class Node extends EventEmitter<NodeEvents> {
 
   /** Connects to a peer by one of its addresses, or by its peer id if addresses are known. Resolves with its peer id. */
   async connect(addresses: Text | readonly Text[], options?: CallOptions): Promise<string> {
-    const list = listOf('addresses', addresses)
-    return this.#call(
-      options,
-      (lib, request) => lib.p2p_peer_connect(this.#open(), list, null, request),
-      (event) => event.text(),
-    )
+    return connect(this.#queue, this.#open(), listOf('addresses', addresses), options)
   }
 
   /** Closes all connections to a peer, and their streams. */
@@ -206,13 +202,14 @@ export class Node extends EventEmitter<NodeEvents> {
     return JSON.parse(takeText((lib, out) => lib.p2p_peer_info(this.#open(), id, out))) as PeerInfo | PeerInfo[]
   }
 
-  /** Measures the round trip to a peer, in milliseconds, dialling first if needed. */
+  /** Measures the round trip to a peer, by id or address, in milliseconds, dialling first if needed. */
   async ping(peer: Text, options?: CallOptions): Promise<number> {
-    const id = textOf('peer', peer)
-    return this.#call(
-      options,
-      (lib, request) => lib.p2p_peer_ping(this.#open(), id, null, request),
-      (event) => event.value / 1e6,
+    return reach(this.#queue, this.#open(), textOf('peer', peer), options, (id, bounds) =>
+      this.#call(
+        bounds,
+        (lib, request) => lib.p2p_peer_ping(this.#open(), id, null, request),
+        (event) => event.value / 1e6,
+      ),
     )
   }
 
@@ -261,15 +258,17 @@ export class Node extends EventEmitter<NodeEvents> {
     }
   }
 
-  /** Opens a stream under the first of the protocols that the peer speaks, dialling first if needed. */
+  /** Opens a stream under the first of the protocols that the peer, by id or address, speaks, dialling first if needed. */
   async open(peer: Text, protocols: string | readonly string[], options?: OpenOptions): Promise<Stream> {
-    const id = textOf('peer', peer)
+    const to = textOf('peer', peer)
     const list = listOf('protocols', protocols)
     const [bounds, document] = splitOptions(options)
-    return this.#call(
-      bounds,
-      (lib, request) => lib.p2p_stream_open(this.#open(), id, list, document, null, request),
-      (event) => this.#adopt(event.object, { peer: id, protocol: event.text(), flags: event.flags }),
+    return reach(this.#queue, this.#open(), to, bounds, (id, left) =>
+      this.#call(
+        left,
+        (lib, request) => lib.p2p_stream_open(this.#open(), id, list, document, null, request),
+        (event) => this.#adopt(event.object, { peer: id, protocol: event.text(), flags: event.flags }),
+      ),
     )
   }
 
@@ -293,12 +292,12 @@ export class Node extends EventEmitter<NodeEvents> {
 
   // ---- requests
 
-  /** Asks a peer and resolves with its answer. */
+  /** Asks a peer, by id or address, and resolves with its answer. */
   async request(peer: Text, protocol: string, data: Uint8Array | string, options?: RequestOptions): Promise<Buffer> {
     return send(ask(this.#queue, this.#open(), peer, protocol, data, options))
   }
 
-  /** Asks a peer for a streamed answer and iterates over its parts. Leaving the loop early cancels the handler. */
+  /** Asks a peer, by id or address, for a streamed answer and iterates over its parts. Leaving the loop early cancels the handler. */
   requestStream(
     peer: Text,
     protocol: string,

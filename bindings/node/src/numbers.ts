@@ -13,6 +13,7 @@ import {
   textOf,
 } from './memory.js'
 import type { Queue } from './queue.js'
+import { reach } from './reach.js'
 
 /** Bytes of streams; what encryption and multiplexing add is not in it. */
 export interface Bandwidth {
@@ -192,24 +193,26 @@ export class Perf {
     return new Server(takeHandle((lib, out) => lib.p2p_perf_serve(this.#node(), document, out)))
   }
 
-  /** Sends `upload` bytes to a peer that serves perf, fetches `download` bytes, and tells how long that took. */
+  /** Sends `upload` bytes to a peer, by id or address, that serves perf, fetches `download` bytes, and tells how long that took. */
   async run(
     peer: string | { toString(): string },
     bytes: { upload?: number | undefined; download?: number | undefined },
     options?: PerfOptions,
   ): Promise<PerfResult> {
-    const id = textOf('peer', peer)
+    const to = textOf('peer', peer)
     checkOptions(bytes, 'upload', 'download')
     const upload = integerOf('upload', bytes.upload ?? 0, 0, Number.MAX_SAFE_INTEGER)
     const download = integerOf('download', bytes.download ?? 0, 0, Number.MAX_SAFE_INTEGER)
     const [bounds, document] = splitOptions(options)
     const { lib } = this.#queue
-    return call(
-      this.#queue,
-      this.#node(),
-      bounds,
-      (request) => lib.p2p_perf_run(this.#node(), id, upload, download, document, null, request),
-      (event) => JSON.parse(event.text()) as PerfResult,
+    return reach(this.#queue, this.#node(), to, bounds, (id, left) =>
+      call(
+        this.#queue,
+        this.#node(),
+        left,
+        (request) => lib.p2p_perf_run(this.#node(), id, upload, download, document, null, request),
+        (event) => JSON.parse(event.text()) as PerfResult,
+      ),
     )
   }
 }

@@ -4,6 +4,7 @@ import { EVENT, PENDING } from './constants.js'
 import { errorOf, InvalidArgumentError, RequestError } from './errors.js'
 import { bytesOf, type Handle, lastError, textOf } from './memory.js'
 import type { Queue, Source } from './queue.js'
+import { reach } from './reach.js'
 import type { Records } from './records.js'
 
 /** How to ask. The timeout travels along: the handler sees the deadline, and hears of a cancellation. */
@@ -77,12 +78,14 @@ export function ask(
 
 /** Asks once and resolves with the answer. */
 export function send({ queue, node, peer, protocol, data, bounds, document }: Ask): Promise<Buffer> {
-  return call(
-    queue,
-    node,
-    bounds,
-    (request) => queue.lib.p2p_request_send(node, peer, protocol, data, data.length, document, null, null, request),
-    (event) => event.data(),
+  return reach(queue, node, peer, bounds, (id, left) =>
+    call(
+      queue,
+      node,
+      left,
+      (request) => queue.lib.p2p_request_send(node, id, protocol, data, data.length, document, null, null, request),
+      (event) => event.data(),
+    ),
   )
 }
 
@@ -97,12 +100,14 @@ export async function* open({
   document,
 }: Ask): AsyncGenerator<Buffer, void, undefined> {
   const { lib } = queue
-  const exchange = await call(
-    queue,
-    node,
-    bounds,
-    (request) => lib.p2p_request_open(node, peer, protocol, data, data.length, document, null, request),
-    (event) => event.object,
+  const exchange = await reach(queue, node, peer, bounds, (id, left) =>
+    call(
+      queue,
+      node,
+      left,
+      (request) => lib.p2p_request_open(node, id, protocol, data, data.length, document, null, request),
+      (event) => event.object,
+    ),
   )
   // The exchange's own deadline bounds each part.
   const unbounded = { signal: bounds.signal, timeout: Number.POSITIVE_INFINITY }

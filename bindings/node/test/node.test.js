@@ -1,8 +1,9 @@
 // A node's life, its peers and its events.
 import assert from 'node:assert/strict'
 import { stat, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { createConnection, createServer } from 'node:net'
 import { join } from 'node:path'
+import { pipeline } from 'node:stream'
 import { after, test } from 'node:test'
 import { inspect } from 'node:util'
 import { createKey, createNode, DialError, Libp2pError, peerIdOfKey } from 'libp2pgo'
@@ -44,6 +45,7 @@ const verbs = {
   peers: (node) => node.peers(),
   peerInfo: (node) => node.peerInfo(nobody),
   ping: (node) => node.ping(nobody),
+  'ping an address': (node) => node.ping(nowhere),
   explain: (node) => node.explain(nowhere),
   keep: (node) => node.keep(nowhere),
   release: (node) => node.release(nobody),
@@ -104,6 +106,44 @@ for (const state of ['closing', 'closed']) {
   })
 }
 
+test("an address stands for the peer, which is connected to first, within the call's time", async (t) => {
+  const b = await startNode(t)
+  b.handle('/echo/1', (stream) => stream.pipe(stream))
+  b.onRequest('/upper/1', (data) => data.toString().toUpperCase())
+  b.onRequest('/parts/1', async function* () {
+    yield 'part'
+  })
+  b.perf.serve()
+  const [address] = b.addresses
+  const calls = {
+    ping: async (a) => (await a.ping(address)) > 0,
+    open: async (a) => (await a.open(address, '/echo/1', { timeout: Number.POSITIVE_INFINITY })).peer === b.id,
+    request: async (a) => (await a.request(address, '/upper/1', 'x', { timeout: 10_000 })).equals(Buffer.from('X')),
+    requestStream: async (a) => {
+      for await (const part of a.requestStream(address, '/parts/1', '')) return String(part) === 'part'
+    },
+    'perf.run': async (a) => (await a.perf.run(address, { upload: 10 })).peer === b.id,
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    const a = await startNode(t, { listen: [] })
+    assert.equal(await call(a), true, name)
+    assert.deepEqual(a.peers(), [b.id], name)
+    await a.close()
+  }
+  const a = await startNode(t, { listen: [] })
+  const { port } = await silentServer(t)
+  const silent = `/ip4/127.0.0.1/tcp/${port}/p2p/${nobody}`
+  await assert.rejects(a.ping(silent, { timeout: 50 }), { code: 'ERR_LIBP2P_TIMEOUT' })
+  await assert.rejects(a.request(silent, '/upper/1', 'x', { signal: AbortSignal.timeout(50) }), {
+    name: 'TimeoutError',
+  })
+  // What connecting takes is no longer there for the answer.
+  b.onRequest('/left/1', (_, { deadline }) => String(deadline - Date.now()))
+  const slow = await delayed(t, Number(/tcp\/(\d+)/.exec(address)[1]), 300)
+  const left = await a.request(`/ip4/127.0.0.1/tcp/${slow}/p2p/${b.id}`, '/left/1', '', { timeout: 10_000 })
+  assert.ok(Number(left) <= 9_700, `${left} ms are left`)
+})
+
 test('Symbol.asyncDispose closes', async () => {
   const node = await createNode({ listen: [] })
   await node[Symbol.asyncDispose]()
@@ -118,6 +158,17 @@ test('closing tells calls that wait', async (t) => {
   await node.close()
   await within(rejected, 'the rejection')
 })
+
+/** A TCP port that leads to another one, which it connects to after some milliseconds. */
+async function delayed(t, port, ms) {
+  const server = createServer((socket) => {
+    t.after(() => socket.destroy())
+    setTimeout(() => pipeline(socket, createConnection({ host: '127.0.0.1', port }), socket, () => {}), ms)
+  }).listen(0, '127.0.0.1')
+  t.after(() => server.close())
+  await next(server, 'listening')
+  return server.address().port
+}
 
 /** A TCP server that accepts and never says a word. */
 async function silentServer(t) {

@@ -142,6 +142,7 @@ test('an option that a call does not have is an error that names it', async (t) 
   const calls = {
     connect: (wrong) => a.connect(b.addresses, wrong),
     ping: (wrong) => a.ping(b.id, wrong),
+    'ping an address': (wrong) => a.ping(b.addresses[0], wrong),
     explain: (wrong) => a.explain(b.id, wrong),
     open: (wrong) => a.open(b.id, '/test/1', wrong),
     request: (wrong) => a.request(b.id, '/a/1', '', wrong),
