@@ -1,10 +1,7 @@
 // Numbers: metrics, their HTTP endpoint, bandwidth, and the perf protocol.
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { setLogFd, setLogFile, setLogLevel } from 'libp2pgo'
-import { assertNoHandles, startNode, startPair, until, workFolder } from './helpers.js'
+import { assertNoHandles, startNode, startPair, until } from './helpers.js'
 
 after(assertNoHandles)
 
@@ -81,22 +78,4 @@ test('an aborted perf run ends at the server too', async (t) => {
   abort.abort()
   await assert.rejects(run, { name: 'AbortError' })
   await until(() => server.info().open === 0, 'the run to end')
-})
-
-test('the log goes to a file', async (t) => {
-  const path = join(await workFolder(t), 'node.log')
-  setLogFile(path, { format: 'json', max_bytes: 1 << 20, keep: 0 })
-  setLogLevel('swarm2', 'debug')
-  const a = await startNode(t)
-  await assert.rejects(a.connect('/ip4/127.0.0.1/tcp/1/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA'))
-  setLogLevel('*', 'off')
-  setLogFile(null)
-  const records = (await readFile(path, 'utf8'))
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line))
-  assert.ok(records.length > 0 && records.every(({ subsystem }) => subsystem === 'swarm2'))
-  assert.throws(() => setLogFd(987654), { code: 'ERR_LIBP2P_INVALID' })
-  assert.throws(() => setLogFile(join(path, 'below')), { code: 'ERR_LIBP2P_SYSTEM' })
-  setLogFd(null)
 })
