@@ -327,7 +327,7 @@ func (t *Topic) publishError(ctx context.Context, err error) error {
 // send hands a batch to the pubsub loop and waits until it is out; false: the topic was left, or the node closed. One at a time: upstream's
 // channel holds one batch, and after the end of the loop a second one would wait for ever.
 func (p *publisher) send(t *Topic, letters []*letterOut, batch *pubsub.MessageBatch, out *packets) bool {
-	for late := false; ; late = t.outbox.awaitRoom(letters) {
+	for late := false; ; {
 		select {
 		case p.turn <- struct{}{}:
 		case <-t.ctx.Done():
@@ -336,7 +336,10 @@ func (p *publisher) send(t *Topic, letters []*letterOut, batch *pubsub.MessageBa
 		if relief, _ := p.out.crowd(t.Peers); relief == nil || late {
 			break
 		}
-		<-p.turn // another topic took the room. When time is up for a letter they go out nevertheless: whoever has no room loses them
+		<-p.turn
+		end := t.outbox.hold() // another topic took the room. When time is up for a letter all go out: whoever has no room loses them, and that is counted
+		late = t.outbox.awaitRoom(letters)
+		end()
 	}
 	defer func() { <-p.turn }()
 	if t.ctx.Err() != nil {

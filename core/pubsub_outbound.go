@@ -28,7 +28,7 @@ const (
 type outbound struct {
 	high, low int
 
-	mu     sync.Mutex
+	mu     sync.Mutex                  // may be held when a topic's is taken, never the other way round
 	last   map[peer.ID]*outboundStream // guarded by mu; the last one to each peer
 	lost   map[peer.ID]time.Time       // guarded by mu; when the last one ended, for lostMemory
 	queues map[peer.ID]*outboundQueue  // guarded by mu
@@ -106,10 +106,10 @@ func (o *outbound) greet(id peer.ID) {
 }
 
 // reachable returns how many of peers there is a stream to, and a channel that is closed when that may be more.
-func (o *outbound) reachable(peers map[peer.ID]struct{}) (n int, more <-chan struct{}) {
+func (o *outbound) reachable(peers []peer.ID) (n int, more <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for id := range peers {
+	for _, id := range peers {
 		if _, ok := o.ready[id]; ok {
 			n++
 		}

@@ -170,6 +170,23 @@ func TestPubsubOutbound_AWaitEndsWithTheCall(t *testing.T) {
 		held = err != nil && before == queueOf(from, slow.ID()).moved // and not just late
 	}
 
+	asked := make(chan struct{}, 2)
+	for _, ask := range []func(){func() { from.pubsub.out.crowd(near.Peers) }, func() { near.reachable() }} {
+		go func() { // from two sides at a time, as the outbox and what ends letters do
+			for range 200_000 {
+				ask()
+			}
+			asked <- struct{}{}
+		}()
+	}
+	for range cap(asked) {
+		select {
+		case <-asked:
+		case <-ctx.Done():
+			t.Fatal("the queues and the topic wait for each other")
+		}
+	}
+
 	ended, endedBehind := make(chan error, 1), make(chan error, 1)
 	unlimited, end := context.WithCancel(t.Context())
 	defer end()

@@ -266,9 +266,9 @@ func (t *Topic) watchPeers(handler *pubsub.TopicEventHandler) {
 func (t *Topic) awaitPeers(ctx context.Context, n int) error {
 	for {
 		t.mu.Lock()
-		have, opened := t.p.out.reachable(t.present)
 		changed := t.changed
 		t.mu.Unlock()
+		have, opened := t.p.out.reachable(t.Peers())
 		if have >= n {
 			return nil
 		}
@@ -294,9 +294,7 @@ func (t *Topic) waitError(ctx context.Context, have, n int) error {
 
 // reachable returns how many peers subscribe that something can be sent to.
 func (t *Topic) reachable() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	n, _ := t.p.out.reachable(t.present)
+	n, _ := t.p.out.reachable(t.Peers())
 	return n
 }
 
