@@ -119,6 +119,7 @@ func (n *Node) explainAddresses(ctx context.Context, id peer.ID, given []ma.Mult
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	attempts := []ExplainedAttempt{}
+	var unknown []ma.Multiaddr // names that could not be resolved
 	try := func(source string, a ma.Multiaddr) {
 		known := slices.ContainsFunc(attempts, func(x ExplainedAttempt) bool { return x.addr.Equal(a) })
 		if !known && len(attempts) < maxExplained {
@@ -127,8 +128,12 @@ func (n *Node) explainAddresses(ctx context.Context, id peer.ID, given []ma.Mult
 	}
 	add := func(source string, addresses []ma.Multiaddr) {
 		for _, a := range addresses {
+			if len(attempts) >= maxExplained || slices.ContainsFunc(unknown, a.Equal) {
+				continue
+			}
 			resolved, failure := n.explainName(ctx, a)
 			if failure != nil {
+				unknown = append(unknown, a)
 				attempts = append(attempts, ExplainedAttempt{Address: a.String(), Source: source, Transport: transportName(a), Scope: "name",
 					Outcome: "name_unknown", Words: failure.Error(), addr: a})
 			}

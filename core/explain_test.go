@@ -156,6 +156,13 @@ func TestExplain_TransportOff(t *testing.T) {
 	}
 	explained(t, a, "transport_unknown", core.ExplainOptions{}, "/ip4/127.0.0.1/udp/4001/p2p/"+b.ID().String())
 	explained(t, a, "name_unknown", core.ExplainOptions{}, "/dns4/no.such.name.invalid/tcp/1/p2p/"+b.ID().String())
+	unknown := "/dns4/no.such.name.invalid/tcp/2/p2p/" + b.ID().String()
+	if _, err := a.Connect(timeout(t), []string{unknown}); err == nil {
+		t.Fatal("there is such a name")
+	}
+	if e := explained(t, a, "name_unknown", core.ExplainOptions{}, unknown); len(e.Attempts) != 1 {
+		t.Errorf("an address that is given and known is told of %d times", len(e.Attempts))
+	}
 	c := start(t)
 	port := strings.Split(c.Addresses()[0], "/")[4]
 	explained(t, a, "reachable", core.ExplainOptions{}, "/dns4/localhost/tcp/"+port+"/p2p/"+c.ID().String())
