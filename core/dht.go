@@ -62,7 +62,7 @@ func startDHT(n *Node) (*DHT, error) {
 	d := &DHT{node: n, cfg: n.cfg.DHT, mode: n.cfg.DHT.Mode}
 	d.asked = newAskedVerdicts(d)
 	d.validator = d.validators()
-	store, err := openDHTStore(d.cfg.Store, d.cfg.MaxBytes)
+	store, err := openDHTStore(d.cfg.Store, d.cfg.MaxBytes, d.node.ID())
 	if err != nil {
 		return nil, err
 	}

@@ -10,13 +10,17 @@ import (
 
 	ds "github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
+	"github.com/libp2p/go-libp2p-kad-dht/records"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-base32"
 )
 
-// boundedStore counts the bytes of records and providers, which anybody may send, and takes no more than max. It takes what the program itself puts
-// and sets, however full it is: nobody else can deny it that. Safe for concurrent use.
+// boundedStore counts the bytes of records and providers, which anybody may send, and takes no more than max. It takes what the program itself
+// puts, sets and provides, however full it is: nobody else can deny it that. Safe for concurrent use.
 type boundedStore struct {
 	ds.Batching
 	max     int64
+	self    string // how the keys of what this node provides end
 	bytes   atomic.Int64
 	refused atomic.Int64
 	locks   [64]sync.Mutex // by key; while one is written its size holds
@@ -39,7 +43,16 @@ func isBounded(key ds.Key) bool {
 	return part != "own" && !strings.HasPrefix(rest, "provide/keys/") && !strings.HasPrefix(rest, "provide/state/")
 }
 
+// provides tells whether the entry is this node among those who provide a key; upstream writes it without the context of the program's call.
+func (s *boundedStore) provides(key ds.Key) bool {
+	return strings.Contains(key.String(), records.ProvidersKeyPrefix) && strings.HasSuffix(key.String(), s.self)
+}
+
 func entrySize(key ds.Key, value int) int64 { return int64(len(key.String()) + value + entryBytes) }
+
+func newBoundedStore(all ds.Batching, max int64, self peer.ID) *boundedStore {
+	return &boundedStore{Batching: all, max: max, self: "/" + base32.RawStdEncoding.EncodeToString([]byte(self))}
+}
 
 // count finds out what a store that was just opened has.
 func (s *boundedStore) count() error {
@@ -154,7 +167,7 @@ func (b *boundedBatch) commit(ctx context.Context) (refused int, err error) {
 		if !change.delete {
 			more += entrySize(key, len(change.value))
 		}
-		if b.store.bytes.Add(more) > b.store.max && more > 0 && ctx.Value(ownWrite{}) == nil {
+		if b.store.bytes.Add(more) > b.store.max && more > 0 && ctx.Value(ownWrite{}) == nil && !b.store.provides(key) {
 			b.store.bytes.Add(-more)
 			b.store.refused.Add(1)
 			refused++

@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	ds "github.com/ipfs/go-datastore"
+	"github.com/libp2p/go-libp2p-kad-dht/records"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-base32"
 )
 
 // What is stored is counted through every way of writing, and after a restart; what finds no room is not stored.
@@ -16,7 +19,7 @@ func TestDHTStoreIsBounded(t *testing.T) {
 	a, b := record("a"), record("b")
 	value := bytes.Repeat([]byte("x"), 1000)
 	open := func() *dhtStore {
-		s, err := openDHTStore(folder, 2*entrySize(a, len(value)))
+		s, err := openDHTStore(folder, 2*entrySize(a, len(value)), "me")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,5 +84,15 @@ func TestDHTStoreIsBounded(t *testing.T) {
 	}
 	must(s.all.Put(context.WithValue(ctx, ownWrite{}, true), record("own"), value))
 	holds(2*one + entrySize(record("own"), len(value)))
+	for who, want := range map[peer.ID]bool{"me": true, "other": false} {
+		key := ds.NewKey("/any" + records.ProvidersKeyPrefix + "KEY/" + base32.RawStdEncoding.EncodeToString([]byte(who)))
+		batch, err := s.part("").Batch(ctx)
+		must(err)
+		must(batch.Put(ctx, key, nil))
+		must(batch.Commit(ctx))
+		if has, _ := s.all.Has(ctx, key); has != want {
+			t.Fatalf("in a full store %s is among those who provide a key: %v", who, has)
+		}
+	}
 	s.close()
 }

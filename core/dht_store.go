@@ -11,6 +11,7 @@ import (
 	"github.com/ipfs/go-datastore/query"
 	dssync "github.com/ipfs/go-datastore/sync"
 	leveldb "github.com/ipfs/go-ds-leveldb"
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // dhtStore keeps what the DHT stores: on disk, or in memory.
@@ -19,19 +20,20 @@ type dhtStore struct {
 	all  *boundedStore
 }
 
-func openDHTStore(path string, maxBytes int64) (s *dhtStore, err error) {
+// openDHTStore opens the store at path, or makes one in memory. What is written is the system's at once, and the disk's when the system gets to it.
+func openDHTStore(path string, maxBytes int64, self peer.ID) (s *dhtStore, err error) {
 	if path == "" {
-		return &dhtStore{all: &boundedStore{Batching: dssync.MutexWrap(ds.NewMapDatastore()), max: maxBytes}}, nil
+		return &dhtStore{all: newBoundedStore(dssync.MutexWrap(ds.NewMapDatastore()), maxBytes, self)}, nil
 	}
 	defer Recovered("open dht.store", &err)
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, storeError("dht.store", path, err)
 	}
-	level, err := leveldb.NewDatastore(path, nil)
+	level, err := leveldb.NewDatastore(path, &leveldb.Options{NoSync: true})
 	if err != nil {
 		return nil, storeError("dht.store", path, err)
 	}
-	all := &boundedStore{Batching: level, max: maxBytes}
+	all := newBoundedStore(level, maxBytes, self)
 	if err := all.count(); err != nil {
 		level.Close()
 		return nil, storeError("dht.store", path, err)
