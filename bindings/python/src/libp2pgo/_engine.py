@@ -112,10 +112,12 @@ class _Buffers:
         """What the poll returned. It puts it here itself: a signal that came meanwhile is handled before its caller could."""
         self.poll = lib.function("p2p_queue_poll", self.result.append)
 
-    def batch(self, n: int) -> Batch:
-        """Copy out a poll's events."""
+    def batch(self, n: int, large: Any) -> Batch:
+        """Copy out a poll's events. ``large`` is None, or the memory that was made for the one that came."""
         used = n * _abi.EVENT.size
         headers = self.events_view[:used].tobytes()
+        if large is not None:
+            return headers, memoryview(large).cast("B")
         block: bytes | memoryview = self.data_view
         end = 0
         while used and not end:  # the last event that has anything ends the block
@@ -144,26 +146,25 @@ def poll(lib: Library, queue: int, backlog: list[Batch]) -> bool:
         buffers = _local.buffers = _Buffers(lib)
     result = buffers.result
     result.clear()
+    large: Any = None
     try:
         buffers.poll(queue, buffers.events_at, BATCH, buffers.data_at, _DATA, 0)
+        if result[0] == _abi.E_TOO_BIG:  # one event larger than the buffer: it gets one of its own
+            size = lib.p2p_last_detail()
+            large = (ctypes.c_char * size)()
+            result.clear()
+            buffers.poll(queue, buffers.events_at, 1, ctypes.addressof(large), size, 0)
         n = result[0]
         if n > 0:
-            backlog.append(buffers.batch(n))
-            return True
+            backlog.append(buffers.batch(n, large))
     except BaseException:
         if not backlog and result and result[0] > 0:
-            backlog.append(buffers.batch(result[0]))
+            backlog.append(buffers.batch(result[0], large))
         keep(lib, queue, backlog)
         raise
-    if n == 0:
-        return False
-    if n != _abi.E_TOO_BIG:
+    if n < 0:
         raise lib.error(n)
-    size = lib.p2p_last_detail()  # one event larger than the buffer: it gets one of its own
-    large = (ctypes.c_char * size)()
-    n = lib.check(lib.p2p_queue_poll(queue, buffers.events_at, 1, ctypes.addressof(large), size, 0))
-    backlog.append((buffers.events_view[: n * _abi.EVENT.size].tobytes(), memoryview(large).cast("B")))
-    return True
+    return n > 0
 
 
 def keep(lib: Library, queue: int, backlog: list[Batch], events: Headers | None = None) -> None:
@@ -300,7 +301,7 @@ class Pump:
                         type_, status, subject, object_, value, flags, block[text : text + text_n], block[data : data + data_n]
                     )  # fmt: skip
         except BaseException as error:
-            # Ctrl-C between two events, or a bug: the rest of the batch must not be lost.
+            # Ctrl-C, or a bug: the rest of the batch must not be lost. The event under way may be, as its target may have had it.
             keep(self.lib, self.queue, backlog, events)
             if events is None or not isinstance(error, Exception):
                 raise

@@ -112,7 +112,7 @@ class Flow(Generic[T]):
             except BaseException:  # Ctrl-C: the whole batch is made again
                 keep(self._lib, self._queue, backlog)
                 raise
-            # Without a call, no signal is handled in between: all of this is done, or nothing.
+            # Without a call, no signal is handled in between (as of Python 3.10): all of this is done, or nothing.
             self._ready += items
             self.dropped += dropped
             self._error = error
