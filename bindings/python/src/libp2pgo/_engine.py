@@ -17,12 +17,13 @@ import threading
 import weakref
 from ctypes import byref, c_int
 from itertools import count
+from numbers import Real
 from operator import length_hint
 from time import monotonic
 from typing import Any, Callable, Coroutine, Iterator, Protocol, Union
 
 from . import _abi
-from ._library import Library, finalizer, library, milliseconds
+from ._library import Library, finalizer, library, milliseconds, unfit
 from ._wait import watch
 from .errors import Error, NodeClosed, Timeout, from_code
 
@@ -77,9 +78,9 @@ def deadline(timeout: float | None) -> Deadline | None:
     """The end of a timeout in seconds; None or infinity is without limit."""
     if timeout is None or timeout == math.inf:
         return None
-    if timeout != timeout:
-        raise from_code(_abi.E_INVALID, f"timeout: {timeout!r} is not a number of seconds, or None")
-    return Deadline(timeout)
+    if isinstance(timeout, Real) and timeout == timeout:
+        return Deadline(timeout)
+    raise unfit("timeout", timeout, "a number of seconds, or None")
 
 
 def poll_ms(until: Deadline | None) -> float | None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import ctypes
 import json
 import math
+import operator
 import os
 import sys
 import sysconfig
 import threading
 import weakref
 from ctypes import byref, c_size_t, c_uint64, c_void_p
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -165,32 +167,63 @@ def _decode(text: bytes | None) -> str:
     return (text or b"").decode("utf-8", "replace")
 
 
-def encode(text: str) -> bytes:
-    """A text on its way into the library, which takes it up to a NUL: one inside would silently cut it off."""
+def encode(text: str, name: str = "text") -> bytes:
+    """The parameter ``name`` on its way into the library, which takes it up to a NUL: one inside would silently cut it off."""
+    if not isinstance(text, str):
+        raise TypeError(f"{name}: {text!r} is not a text")
     raw = text.encode("utf-8", "surrogateescape")
     if b"\0" in raw:
         raise from_code(_abi.E_INVALID, f"{text!r}: a NUL is not allowed in a text")
     return raw
 
 
-def milliseconds(timeout: float | None) -> int:
+INT32 = (1 << 31) - 1
+INT64 = (1 << 63) - 1
+
+
+def unfit(name: str, value: object, wanted: str) -> Exception:
+    """Make the exception for what the parameter ``name``, a number, does not take: one out of range, or something else altogether."""
+    words = f"{name}: {value!r} is not {wanted}"
+    return from_code(_abi.E_INVALID, words) if isinstance(value, Real) else TypeError(words)
+
+
+def milliseconds(timeout: float | None, name: str = "timeout", most: int = INT32) -> int:
     """A timeout in seconds as ``timeout_ms``: None or infinity is without limit, and a tiny one is not the library's default."""
     if timeout is None:
         return -1
-    if not timeout >= 0:
-        raise from_code(_abi.E_INVALID, f"timeout: {timeout!r} is not a number of seconds, or None")
-    if timeout == math.inf:
-        return -1
-    return min(max(1, round(timeout * 1000)), 0x7FFFFFFF)
+    try:
+        if timeout >= 0:
+            return -1 if timeout == math.inf else max(1, round(min(timeout * 1000, most)))
+    except TypeError:
+        pass
+    raise unfit(name, timeout, "a number of seconds, or None")
 
 
-def integer(name: str, value: int, least: int, most: int = (1 << 63) - 1) -> int:
+def duration(name: str, seconds: float | None, *, zero: bool = False, most: int = 1 << 53) -> int | None:
+    """A time in seconds as an option in milliseconds. None is the option's default; 0 is a time only where it means something."""
+    if seconds is None:
+        return None
+    try:
+        if zero and seconds == 0:
+            return 0
+        if 0 < seconds < math.inf:
+            return max(1, round(min(seconds * 1000, most)))
+    except TypeError:
+        pass
+    raise unfit(name, seconds, "a number of seconds" + ("" if zero else " above 0"))
+
+
+def integer(name: str, value: int, least: int = -INT64, most: int = INT64) -> int:
     """Check the parameter ``name``, a whole number: ctypes would silently cut off what does not fit."""
-    if not isinstance(value, int):
-        raise TypeError(f"{name}: {value!r} is not a whole number")
-    if not least <= value <= most:
-        raise from_code(_abi.E_INVALID, f"{name}: {value} is not a number " + (f"of {least} or more" if value < least else f"up to {most}"))
-    return value
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise unfit(name, value, "a whole number") from None
+    if number < least:
+        raise unfit(name, number, f"a number of {least} or more")
+    if number > most:
+        raise unfit(name, number, f"a number up to {most}")
+    return number
 
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict, List, Mapping, Sequence, TypedDict, Union, cast
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, TypedDict, Union, cast
 
 from ._library import Library, encode, library, pointer
+from .errors import ConfigError
 from .keys import NetworkKey, PrivateKey
 
 __all__ = [
@@ -384,13 +385,16 @@ class Document:
 
     def __init__(self, base: Options | str | None, given: Mapping[str, Any]) -> None:
         self.secrets: dict[str, bytes] = {}
-        self.text = base if isinstance(base, str) else None
-        self.options: dict[str, Any] = {} if base is None or isinstance(base, str) else dict(base)
-        for name, value in given.items():
-            if value is not None:
-                self.options[name] = self._plain(name, value)
-        if self.text is not None and self.options:
-            raise ValueError("give the options as one JSON text, or by name, not both")
+        named = {name: self._plain(name, value) for name, value in given.items() if value is not None}
+        if isinstance(base, str):
+            if named:
+                raise ValueError("give the options as one JSON text, or by name, not both")
+            self.text = base
+        elif base is None or isinstance(base, Mapping):
+            options = {**(base or {}), **named}
+            self.text = "{" + ", ".join(f"{json.dumps(name)}: {_json(name, value)}" for name, value in options.items()) + "}"
+        else:
+            raise ConfigError(f"config: expected options by name, or one JSON text, got {base!r}")
 
     def _plain(self, name: str, value: Any) -> Any:
         if name == "identity":
@@ -408,15 +412,14 @@ class Document:
         elif name == "mdns" and isinstance(value, bool):
             return {"enabled": value}
         elif name == "bootstrap" and not isinstance(value, Mapping):
-            return {"peers": [value] if isinstance(value, str) else list(value)}
+            return {"peers": _list(value)}
         elif name == "listen":
-            return [value] if isinstance(value, str) else list(value)
+            return _list(value)
         return value
 
     def make(self, lib: Library) -> int:
         """Return the handle of a config. Raises ConfigError with the path of what is wrong."""
-        text = self.text if self.text is not None else json.dumps(self.options)
-        config = lib.handle(lib.p2p_config_new, encode(text))
+        config = lib.handle(lib.p2p_config_new, encode(self.text))
         try:
             for path, secret in self.secrets.items():
                 lib.check(lib.p2p_config_set_secret(config, encode(path), *pointer(secret)))
@@ -424,6 +427,20 @@ class Document:
             lib.p2p_close(config)
             raise
         return config
+
+
+def _list(value: Any) -> Any:
+    """One text or several as a list. The library has the words for what is neither."""
+    if isinstance(value, str):
+        return [value]
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray, memoryview, Mapping)) else value
+
+
+def _json(name: str, value: Any) -> str:
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name}: {error}") from None
 
 
 def schema() -> dict[str, Any]:

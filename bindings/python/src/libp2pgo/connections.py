@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._library import encode
+from ._library import INT32, duration, encode
 
 if TYPE_CHECKING:
     from .node import Core
@@ -24,20 +24,20 @@ class Connections:
 
     def tag(self, peer: str, name: str, value: int) -> None:
         """Give a peer a value under a name of yours, in place of the one it had. It outlasts the peer's connections, not the node."""
-        self._core.check("p2p_peer_tag", encode(peer), encode(name), value)
+        self._core.check("p2p_peer_tag", encode(peer, "peer"), encode(name, "name"), value)
 
     def untag(self, peer: str, name: str) -> None:
         """Take a tag back. Raises NotFound."""
-        self._core.check("p2p_peer_untag", encode(peer), encode(name))
+        self._core.check("p2p_peer_untag", encode(peer, "peer"), encode(name, "name"))
 
     def protect(self, peer: str, name: str) -> None:
         """Spare a peer from trimming, until :meth:`unprotect` with the same name."""
-        self._core.check("p2p_peer_protect", encode(peer), encode(name))
+        self._core.check("p2p_peer_protect", encode(peer, "peer"), encode(name, "name"))
 
     def unprotect(self, peer: str, name: str) -> bool:
         """End one protection. Returns whether the peer is still protected under another name. Raises NotFound."""
         core = self._core
-        return bool(core.lib.check(core.lib.p2p_peer_unprotect(core.open(), encode(peer), encode(name))))
+        return bool(core.lib.check(core.lib.p2p_peer_unprotect(core.open(), encode(peer, "peer"), encode(name, "name"))))
 
     async def trim(self, left: int | None = None, *, timeout: float | None = 30.0) -> int:
         """Close connections now, the least useful first, until ``left`` (default: the low watermark) are there. Returns how many went.
@@ -50,5 +50,5 @@ class Connections:
 
     def set_watermarks(self, *, low: int | None = None, high: int | None = None, grace: float | None = None) -> None:
         """Change when and how far connections are trimmed; ``grace`` is in seconds, ``high`` 0 means never."""
-        given = (low, high, None if grace is None else round(grace * 1000))
+        given = (low, high, duration("grace", grace, zero=True, most=INT32))
         self._core.check("p2p_node_watermarks", *(-1 if value is None else value for value in given))

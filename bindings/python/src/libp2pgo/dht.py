@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Generic, Iterable, TypeVar, Union
 
 from . import _abi
 from ._engine import Pump, logger, next_tag
 from ._inbox import Inbox
-from ._library import encode, finalizer, pointer
+from ._library import duration, encode, finalizer, pointer
 from .errors import Error, from_code
 from .events import CAPACITY, DHTValidate
-from .peer import Multiaddr, PeerId
+from .peer import Multiaddr, PeerId, address_lines
 from .pubsub import Judgement, Verdict
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DHT", "DHTValue", "Provider", "Search"]
 
+_DAY = 86_400_000
 T = TypeVar("T")
 ValueValidator = Callable[[str, bytes], Union[Judgement, Awaitable[Judgement]]]
 
@@ -120,8 +122,9 @@ def _options(**options: Any) -> bytes:
     return json.dumps({name: value for name, value in options.items() if value is not None}).encode()
 
 
-def _ms(seconds: float | None) -> int | None:
-    return None if seconds is None else max(1, round(seconds * 1000))
+def _longest(timeout: float | None) -> int | None:
+    # A search has no timeout of a call: its time is an option, which knows no "without limit".
+    return _DAY if timeout is None or timeout == math.inf else duration("timeout", timeout)
 
 
 class DHT:
@@ -153,7 +156,7 @@ class DHT:
         """
         address, size = pointer(value)
         options = _options(min_peers=min_peers)
-        return int((await self._call("p2p_dht_put", encode(key), address, size, options, timeout=timeout))[2])
+        return int((await self._call("p2p_dht_put", encode(key, "key"), address, size, options, timeout=timeout))[2])
 
     async def get(self, key: str, *, owner: str | None = None, quorum: int = 0, raw: bool = False, timeout: float | None = 30.0) -> bytes:
         """Return the best value for a key, or of a name that this node, or ``owner``, has set. Raises NotFound.
@@ -163,15 +166,15 @@ class DHT:
             raw: a signed record as it is, with its signature, as :meth:`put` passes it on.
         """
         options = _options(quorum=quorum, raw=raw)
-        result = await self._call("p2p_dht_get", encode(_named(key, owner)), options, None, None, timeout=timeout)
+        result = await self._call("p2p_dht_get", encode(_named(key, owner), "key"), options, None, None, timeout=timeout)
         return bytes(result[4])
 
     def search(
         self, key: str, *, owner: str | None = None, quorum: int = 0, raw: bool = False, timeout: float | None = 60.0
     ) -> Search[DHTValue]:
-        """Iterate over better and better values for a key, as they are found."""
-        core, options = self._core, _options(quorum=quorum, raw=raw, timeout_ms=_ms(timeout))
-        return Search(core.here(), _value, core.lib.p2p_dht_search, core.open(), encode(_named(key, owner)), options)
+        """Iterate over better and better values for a key, as they are found, for at most ``timeout``; None is a day."""
+        core, options = self._core, _options(quorum=quorum, raw=raw, timeout_ms=_longest(timeout))
+        return Search(core.here(), _value, core.lib.p2p_dht_search, core.open(), encode(_named(key, owner), "key"), options)
 
     async def set(
         self,
@@ -192,12 +195,12 @@ class DHT:
         Raises NotEnoughPeers if fewer took it; it is set all the same, and goes out when there are some.
         """
         address, size = pointer(value)
-        options = _options(expiry_ms=_ms(expiry), republish=republish, min_peers=min_peers)
-        return int((await self._call("p2p_dht_set", encode(name), address, size, options, timeout=timeout))[2])
+        options = _options(expiry_ms=duration("expiry", expiry), republish=republish, min_peers=min_peers)
+        return int((await self._call("p2p_dht_set", encode(name, "name"), address, size, options, timeout=timeout))[2])
 
     async def unset(self, name: str, *, timeout: float | None = 30.0) -> None:
         """Withdraw what :meth:`set` has set. Raises NotFound if this node has not."""
-        await self._call("p2p_dht_unset", encode(name), timeout=timeout)
+        await self._call("p2p_dht_unset", encode(name, "name"), timeout=timeout)
 
     def validator(self, function: ValueValidator) -> ValueValidator:
         """Judge values of namespaces with the rule "ask": called with key and value, it returns True or False, or awaits it. A decorator.
@@ -234,31 +237,31 @@ class DHT:
 
     async def provide(self, key: str, *, timeout: float | None = 30.0) -> int:
         """Tell the peers closest to a key, once, that this node provides it, and return how many took note. Raises NotEnoughPeers."""
-        return int((await self._call("p2p_dht_provide", encode(key), timeout=timeout))[2])
+        return int((await self._call("p2p_dht_provide", encode(key, "key"), timeout=timeout))[2])
 
     async def start_providing(self, keys: str | Iterable[str], *, timeout: float | None = 30.0) -> None:
         """Keep telling that this node provides keys, until :meth:`stop_providing`. Good for many keys."""
-        await self._call("p2p_dht_provide_start", _lines(keys), timeout=timeout)
+        await self._call("p2p_dht_provide_start", address_lines(keys, "keys"), timeout=timeout)
 
     async def stop_providing(self, keys: str | Iterable[str], *, timeout: float | None = 30.0) -> None:
         """End :meth:`start_providing`; others forget the keys in time."""
-        await self._call("p2p_dht_provide_stop", _lines(keys), timeout=timeout)
+        await self._call("p2p_dht_provide_stop", address_lines(keys, "keys"), timeout=timeout)
 
     def find_providers(self, key: str, *, count: int = 0, timeout: float | None = 60.0) -> Search[Provider]:
-        """Iterate over who provides a key, as they are found; ``count`` of them are enough, 0 is all."""
-        core, options = self._core, _options(count=count, timeout_ms=_ms(timeout))
-        return Search(core.here(), _provider, core.lib.p2p_dht_find_providers, core.open(), encode(key), options)
+        """Iterate over who provides a key, as they are found; ``count`` of them are enough, 0 is all. ``timeout`` as for :meth:`search`."""
+        core, options = self._core, _options(count=count, timeout_ms=_longest(timeout))
+        return Search(core.here(), _provider, core.lib.p2p_dht_find_providers, core.open(), encode(key, "key"), options)
 
     # Peers.
 
     async def find_peer(self, peer: str, *, timeout: float | None = 30.0) -> tuple[Multiaddr, ...]:
         """Return a peer's addresses, as :meth:`Node.connect` takes them. Raises NotFound."""
-        result = await self._call("p2p_dht_find_peer", encode(peer), None, timeout=timeout)
+        result = await self._call("p2p_dht_find_peer", encode(peer, "peer"), None, timeout=timeout)
         return tuple(map(Multiaddr, result[3].decode().splitlines()))
 
     async def closest_peers(self, key: str, *, timeout: float | None = 30.0) -> list[PeerId]:
         """Return the peers closest to the key of a value, a CID or a peer id. Raises NotEnoughPeers if there is nobody to ask."""
-        result = await self._call("p2p_dht_closest_peers", encode(key), None, timeout=timeout)
+        result = await self._call("p2p_dht_closest_peers", encode(key, "key"), None, timeout=timeout)
         return list(map(PeerId, result[3].decode().splitlines()))
 
     async def refresh(self, *, timeout: float | None = 30.0) -> int:
@@ -274,7 +277,7 @@ class DHT:
 
     @mode.setter
     def mode(self, mode: str) -> None:
-        self._core.check("p2p_dht_mode", encode(mode))
+        self._core.check("p2p_dht_mode", encode(mode, "mode"))
 
     def peers(self) -> list[PeerId]:
         """Who is in the routing table, those closest to this node first."""
@@ -293,7 +296,3 @@ class DHT:
 
 def _named(key: str, owner: str | None) -> str:
     return key if owner is None else f"{owner}/{key}"
-
-
-def _lines(keys: str | Iterable[str]) -> bytes:
-    return encode(keys if isinstance(keys, str) else "\n".join(keys))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Generic, Iterable, Sequence, Ty
 from . import _abi
 from ._engine import Pump, next_tag
 from ._inbox import Inbox
-from ._library import encode, finalizer
+from ._library import duration, encode, finalizer
 from .errors import Error, from_code
 from .events import CAPACITY, event_types
 from .peer import Addresses, Multiaddr, PeerId, address_lines
@@ -368,10 +368,6 @@ class RendezvousAnswer:
     """Registrations with a bad signature, which are left out."""
 
 
-def _ms(seconds: float | None) -> int | None:
-    return None if seconds is None else max(1, round(seconds * 1000))
-
-
 def _options(**options: Any) -> bytes:
     return json.dumps({name: value for name, value in options.items() if value is not None}).encode()
 
@@ -420,7 +416,6 @@ class Discovery:
             retry_limit: failures after which a peer is forgotten until it is found again; default 8, 0 for none.
             connect_timeout: for one attempt to connect; default 15.
         """
-        meeting = Meeting(self._core, topic)
         options = _options(
             sources=_list(sources),
             points=_list(points),
@@ -428,13 +423,14 @@ class Discovery:
             find=find,
             connect=connect,
             max_peers=max_peers,
-            ttl_ms=_ms(ttl),
-            interval_ms=_ms(interval),
-            retry_min_ms=_ms(retry_min),
-            retry_max_ms=_ms(retry_max),
+            ttl_ms=duration("ttl", ttl),
+            interval_ms=duration("interval", interval),
+            retry_min_ms=duration("retry_min", retry_min),
+            retry_max_ms=duration("retry_max", retry_max),
             retry_limit=retry_limit,
-            connect_timeout_ms=_ms(connect_timeout),
+            connect_timeout_ms=duration("connect_timeout", connect_timeout),
         )
+        meeting = Meeting(self._core, topic)
         self._start(meeting, "p2p_discovery_join", topic, options)
         return meeting
 
@@ -449,10 +445,14 @@ class Discovery:
         retry_max: float | None = None,
     ) -> Advertisement:
         """Tell the sources that this node is of a topic, again and again, until closed. Raises StateError if no source is on."""
-        advertisement = Advertisement(self._core, topic)
         options = _options(
-            sources=_list(sources), points=_list(points), ttl_ms=_ms(ttl), retry_min_ms=_ms(retry_min), retry_max_ms=_ms(retry_max)
+            sources=_list(sources),
+            points=_list(points),
+            ttl_ms=duration("ttl", ttl),
+            retry_min_ms=duration("retry_min", retry_min),
+            retry_max_ms=duration("retry_max", retry_max),
         )
+        advertisement = Advertisement(self._core, topic)
         self._start(advertisement, "p2p_discovery_advertise", topic, options)
         return advertisement
 
@@ -475,10 +475,15 @@ class Discovery:
 
         Raises StateError if no source is on.
         """
-        search = PeerSearch(self._core, topic)
         options = _options(
-            sources=_list(sources), points=_list(points), limit=limit, follow=follow, interval_ms=_ms(interval), retry_min_ms=_ms(retry_min)
+            sources=_list(sources),
+            points=_list(points),
+            limit=limit,
+            follow=follow,
+            interval_ms=duration("interval", interval),
+            retry_min_ms=duration("retry_min", retry_min),
         )
+        search = PeerSearch(self._core, topic)
         self._start(search, "p2p_discovery_find", topic, options)
         return search
 
@@ -488,7 +493,7 @@ class Discovery:
         except BaseException:
             running._forget()
             raise
-        running._open(function, node, encode(topic), options)
+        running._open(function, node, encode(topic, "topic"), options)
 
     # Rendezvous points.
 
@@ -508,14 +513,16 @@ class Discovery:
         ProtocolNotSupported if it is no point; each in its own words.
         """
         core = self._core
+        options = _options(
+            ttl_ms=duration("ttl", ttl), retry_min_ms=duration("retry_min", retry_min), retry_max_ms=duration("retry_max", retry_max)
+        )
         running = Advertisement(core, name)
-        options = _options(ttl_ms=_ms(ttl), retry_min_ms=_ms(retry_min), retry_max_ms=_ms(retry_max))
         try:
             _, running._handle, granted, _, _ = await running._pump.call(
                 core.lib.p2p_rendezvous_register,
                 core.open(),
-                address_lines(point),
-                encode(name),
+                address_lines(point, "point"),
+                encode(name, "name"),
                 options,
                 running._pump.queue,
                 running._tag,
@@ -532,7 +539,9 @@ class Discovery:
     async def unregister(self, point: Addresses, name: str, *, timeout: float | None = 30.0) -> None:
         """Take back a registration, also one of an earlier life of this node. There is no answer to it: it is sent when this returns."""
         core = self._core
-        await core.here().call(core.lib.p2p_rendezvous_unregister, core.open(), address_lines(point), encode(name), timeout=timeout)
+        await core.here().call(
+            core.lib.p2p_rendezvous_unregister, core.open(), address_lines(point, "point"), encode(name, "name"), timeout=timeout
+        )
 
     async def discover(
         self, point: Addresses, name: str = "", *, limit: int | None = None, cookie: str | None = None, timeout: float | None = 30.0
@@ -545,7 +554,13 @@ class Discovery:
         core = self._core
         options = _options(limit=limit, cookie=cookie)
         result = await core.here().call(
-            core.lib.p2p_rendezvous_discover, core.open(), address_lines(point), encode(name), options, None, timeout=timeout
+            core.lib.p2p_rendezvous_discover,
+            core.open(),
+            address_lines(point, "point"),
+            encode(name, "name"),
+            options,
+            None,
+            timeout=timeout,
         )
         answer = json.loads(result[3])
         peers = (

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ._library import duration
 from .peer import Addresses, Multiaddr, PeerId, PeerInfo, address_lines, peer_info
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Explanation:
 
 async def explain(core: Core, addresses: Addresses, protocol: str | None, attempt: float, timeout: float | None) -> Explanation:
     """Ask the library and make an Explanation of its answer."""
-    options: dict[str, Any] = {"attempt_ms": max(1, round(attempt * 1000))}
+    options: dict[str, Any] = {"attempt_ms": duration("attempt", attempt)}
     if protocol is not None:
         options["protocol"] = protocol
     result = await core.here().call(

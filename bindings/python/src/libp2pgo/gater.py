@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Union
 
 from . import _abi
 from ._engine import Pump, logger, next_tag
-from ._library import Library, encode
+from ._library import Library, duration, encode
 from .peer import Multiaddr, PeerId, address_lines
 
 if TYPE_CHECKING:
@@ -50,19 +50,19 @@ class Gater:
 
     def block(self, *rules: str) -> None:
         """Refuse whom the rules name, and close their connections. All are taken, or none: ParseError names the malformed one."""
-        self._core.check("p2p_gate_block", address_lines(rules))
+        self._core.check("p2p_gate_block", address_lines(rules, "rules"))
 
     def allow(self, *rules: str) -> None:
         """Let those through whom the rules name."""
-        self._core.check("p2p_gate_allow", address_lines(rules))
+        self._core.check("p2p_gate_allow", address_lines(rules, "rules"))
 
     def remove(self, *rules: str) -> None:
         """Take rules out, whether they block or allow. Raises NotFound."""
-        self._core.check("p2p_gate_remove", address_lines(rules))
+        self._core.check("p2p_gate_remove", address_lines(rules, "rules"))
 
     def set_default(self, verdict: Default) -> None:
         """Say what becomes of those that no rule names: ``allow`` or ``block``. Present connections stay."""
-        self._core.check("p2p_gate_default", encode(verdict))
+        self._core.check("p2p_gate_default", encode(verdict, "verdict"))
 
     def list(self) -> dict[str, Any]:
         """The rules and what they refused: ``default``, ``block``, ``allow``, ``asking``, ``dials_refused``, ``connections_refused``."""
@@ -82,7 +82,7 @@ class Gater:
             timeout: seconds for a verdict, at most 10, after which ``default`` ("block" or "allow") holds; default 1, and "block".
             capacity: verdicts pending at a time; beyond it the default holds. Default 256.
         """
-        options = {"timeout_ms": None if timeout is None else max(1, round(timeout * 1000)), "default": default, "capacity": capacity}
+        options = {"timeout_ms": duration("timeout", timeout), "default": default, "capacity": capacity}
         return Gatekeeper(self._core.here(), self._core.open(), doorman, {k: v for k, v in options.items() if v is not None})
 
 

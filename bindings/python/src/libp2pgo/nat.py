@@ -125,5 +125,5 @@ class NAT:
         Raises Timeout.
         """
         core = self._core
-        result = await core.here().call(core.lib.p2p_nat_wait, core.open(), encode(what), None, timeout=timeout)
+        result = await core.here().call(core.lib.p2p_nat_wait, core.open(), encode(what, "what"), None, timeout=timeout)
         return result[3].decode()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Iterable, Sequence, 
 from . import _abi
 from ._engine import Pump, Target, Work, loop_pump, next_tag
 from ._flow import Flow
-from ._library import Library, encode, finalizer
+from ._library import Library, duration, encode, finalizer
 from .config import (
     MDNS,
     AddressesOptions,
@@ -316,19 +316,17 @@ class Node:
         Raises DialError, whose ``.attempts`` has every address and why it failed; SecurityError if somebody else answered;
         PeerNotFound if no address is known; ParseError.
         """
-        core = self._core
-        result = await core.here().call(core.lib.p2p_peer_connect, core.open(), address_lines(addresses), None, timeout=timeout)
-        return PeerId(result[3].decode())
+        return await self._connect(address_lines(addresses), timeout)
 
     def disconnect(self, peer: str) -> None:
         """Close all connections to a peer, and their streams."""
-        self._core.check("p2p_peer_disconnect", encode(peer))
+        self._core.check("p2p_peer_disconnect", encode(peer, "peer"))
 
-    async def ping(self, peer: str, *, timeout: float | None = 30.0) -> float:
-        """Return the round-trip time to a peer in seconds, dialling it first if needed."""
+    async def ping(self, peer: Addresses, *, timeout: float | None = 30.0) -> float:
+        """Return the round-trip time to a peer, named by id or addresses, in seconds, dialling it first if needed."""
         core = self._core
-        peer = await self._resolve(peer, timeout)
-        result = await core.here().call(core.lib.p2p_peer_ping, core.open(), encode(peer), None, timeout=timeout)
+        named = await self._resolve(peer, timeout)
+        result = await core.here().call(core.lib.p2p_peer_ping, core.open(), encode(named), None, timeout=timeout)
         return result[2] / 1e9
 
     async def explain(
@@ -351,7 +349,7 @@ class Node:
 
     def release(self, peer: str) -> None:
         """End :meth:`keep`; the connection stays. Raises NotFound if the peer was not kept."""
-        self._core.check("p2p_peer_release", encode(peer))
+        self._core.check("p2p_peer_release", encode(peer, "peer"))
 
     def peers(self) -> list[PeerId]:
         """Who is connected."""
@@ -361,16 +359,23 @@ class Node:
     def peer_info(self, peer: str) -> PeerInfo:
         """What is known of a peer."""
         core = self._core
-        return peer_info(core.lib.json(core.lib.p2p_peer_info, core.open(), encode(peer)))
+        return peer_info(core.lib.json(core.lib.p2p_peer_info, core.open(), encode(peer, "peer")))
 
     def peers_info(self) -> list[PeerInfo]:
         """What is known of every connected peer."""
         core = self._core
         return list(map(peer_info, core.lib.json(core.lib.p2p_peer_info, core.open(), None)))
 
-    async def _resolve(self, peer: str, timeout: float | None) -> str:
-        """An address stands for its peer wherever one is asked for: it is connected to first."""
-        return await self.connect(peer, timeout=timeout) if peer.startswith("/") else peer
+    async def _resolve(self, peer: Addresses, timeout: float | None) -> str:
+        """Addresses stand for their peer wherever one is asked for: it is connected to first."""
+        if isinstance(peer, str) and not peer.startswith("/"):
+            return peer
+        return await self._connect(address_lines(peer, "peer"), timeout)
+
+    async def _connect(self, lines: bytes, timeout: float | None) -> PeerId:
+        core = self._core
+        result = await core.here().call(core.lib.p2p_peer_connect, core.open(), lines, None, timeout=timeout)
+        return PeerId(result[3].decode())
 
     # Streams.
 
@@ -395,7 +400,7 @@ class Node:
 
     def open_stream(
         self,
-        peer: str,
+        peer: Addresses,
         protocols: Protocols,
         *,
         no_dial: bool = False,
@@ -405,7 +410,7 @@ class Node:
         """Open a stream, dialling the peer first if needed: await it, or use it in ``async with``.
 
         Args:
-            peer: whom, by id or address.
+            peer: whom, by id, or by one or several addresses.
             protocols: one or several, in order of preference.
             no_dial: only over a present connection.
             allow_limited: also over a limited relayed connection.
@@ -415,25 +420,25 @@ class Node:
         return OpeningStream(lambda: self._open_stream(self._core.here(), peer, protocols, no_dial, allow_limited, timeout))
 
     async def _open_stream(
-        self, pump: Pump, peer: str, protocols: Protocols, no_dial: bool, allow_limited: bool, timeout: float | None
+        self, pump: Pump, peer: Addresses, protocols: Protocols, no_dial: bool, allow_limited: bool, timeout: float | None
     ) -> Stream:
         core = self._core
-        peer = await self._resolve(peer, timeout)
+        named = await self._resolve(peer, timeout)
         options = None
         if no_dial or allow_limited:
             options = json.dumps({"no_dial": no_dial, "allow_limited": allow_limited}).encode()
         _, handle, _, protocol, _ = await pump.call(
-            core.lib.p2p_stream_open, core.open(), encode(peer), address_lines(protocols), options, None, timeout=timeout
+            core.lib.p2p_stream_open, core.open(), encode(named), address_lines(protocols, "protocols"), options, None, timeout=timeout
         )
-        return self._core.stream(pump, handle, PeerId(peer), protocol.decode())
+        return self._core.stream(pump, handle, PeerId(named), protocol.decode())
 
-    async def open_socket(self, peer: str, protocols: Protocols, *, timeout: float | None = 30.0) -> socket.socket:
+    async def open_socket(self, peer: Addresses, protocols: Protocols, *, timeout: float | None = 30.0) -> socket.socket:
         """Open a stream as a real, non-blocking socket, for libraries that want one. A reset by the peer shows as an end of file."""
         stream = await self.open_stream(peer, protocols, timeout=timeout)
         return stream.detach_socket()
 
     async def open_connection(
-        self, peer: str, protocols: Protocols, *, timeout: float | None = 30.0
+        self, peer: Addresses, protocols: Protocols, *, timeout: float | None = 30.0
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a stream as asyncio's pair of reader and writer, for code written for :func:`asyncio.open_connection`."""
         return await asyncio.open_connection(sock=await self.open_socket(peer, protocols, timeout=timeout))
@@ -442,7 +447,7 @@ class Node:
 
     async def request(
         self,
-        peer: str,
+        peer: Addresses,
         protocol: str,
         data: BytesLike = b"",
         *,
@@ -450,18 +455,18 @@ class Node:
         allow_limited: bool = False,
         timeout: float | None = 30.0,
     ) -> bytes:
-        """Ask a peer and return its answer. The timeout and a cancellation reach the remote handler.
+        """Ask a peer, named by id or addresses, and return its answer. The timeout and a cancellation reach the remote handler.
 
         Raises RequestError, with the handler's ``.reason`` and ``.words``; ProtocolNotSupported if nobody serves it there; Busy; TooBig.
         """
         core = self._core
-        peer = await self._resolve(peer, timeout)
+        named = await self._resolve(peer, timeout)
         options = _request_options(max_response, allow_limited)
-        return await ask(core.here(), core.open(), peer, protocol, data, options, timeout)
+        return await ask(core.here(), core.open(), named, protocol, data, options, timeout)
 
     def request_stream(
         self,
-        peer: str,
+        peer: Addresses,
         protocol: str,
         data: BytesLike = b"",
         *,
@@ -517,9 +522,7 @@ class Node:
             max_concurrent: requests at work at a time, more are told Busy; default 1024.
             timeout: longest time for an answer; default the asker's.
         """
-        options = {"max_request": max_request, "max_concurrent": max_concurrent}
-        if timeout is not None:
-            options["timeout_ms"] = max(1, round(timeout * 1000))
+        options = {"max_request": max_request, "max_concurrent": max_concurrent, "timeout_ms": duration("timeout", timeout)}
         return self._core.decorate(handler, partial(self._core.serve_requests, protocol, options))
 
     # Pubsub.
@@ -562,7 +565,7 @@ class Node:
             score: what counts for and against peers here; needs ``pubsub.score.enabled``.
         """
         options = {
-            "validate_timeout_ms": None if validate_timeout is None else max(1, round(validate_timeout * 1000)),
+            "validate_timeout_ms": duration("validate_timeout", validate_timeout),
             "validate_default": validate_default,
             "validate_capacity": validate_capacity,
             "max_size": max_size,
@@ -762,7 +765,8 @@ class Core:
 
     def serve_streams(self, protocols: Protocols, max_streams: int | None, handler: Callable[[Stream], Awaitable[Any]]) -> Service:
         pump = self.here()
-        names = (protocols,) if isinstance(protocols, str) else tuple(protocols)
+        lines = address_lines(protocols, "protocols")
+        names = tuple(lines.decode("utf-8", "surrogateescape").split("\n"))
         at_work: dict[int, Work] = {}
 
         def arrived(type_: int, status: int, subject: int, object_: int, value: int, flags: int, text: bytes, data: bytes) -> None:
@@ -781,7 +785,6 @@ class Core:
             if task.done():
                 at_work.pop(object_, None)
 
-        lines = address_lines(names)
         return self._serve(pump, arrived, at_work, names, self.lib.p2p_stream_serve, lines, _options({"max_streams": max_streams}))
 
     def serve_requests(self, protocol: str, options: dict[str, Any], handler: RequestHandler) -> Service:
@@ -793,7 +796,7 @@ class Core:
             server.at_work,
             (protocol,),
             self.lib.p2p_request_serve,
-            encode(protocol),
+            encode(protocol, "protocol"),
             _options(options),
             requests=server,
         )

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ._library import encode
-from .peer import Multiaddr, PeerId
+from ._library import duration, encode
+from .peer import Addresses, Multiaddr, PeerId
 
 if TYPE_CHECKING:
     from .node import Core, Node
@@ -82,7 +82,7 @@ class Metrics:
         """
         core = self._core
         options = {} if max_connections is None else {"max_connections": max_connections}
-        handle = core.lib.handle(core.lib.p2p_metrics_serve, core.open(), encode(address), json.dumps(options).encode())
+        handle = core.lib.handle(core.lib.p2p_metrics_serve, core.open(), encode(address, "address"), json.dumps(options).encode())
         return MetricsServer(core, handle)
 
 
@@ -179,22 +179,22 @@ class Perf:
         options = {
             "max_bytes": max_bytes,
             "max_streams": max_streams,
-            "timeout_ms": None if timeout is None else max(1, round(timeout * 1000)),
+            "timeout_ms": duration("timeout", timeout),
         }
         given = {name: value for name, value in options.items() if value is not None}
         return PerfServer(core, core.lib.handle(core.lib.p2p_perf_serve, core.open(), json.dumps(given).encode()))
 
     async def run(
-        self, peer: str, *, upload: int = 0, download: int = 0, allow_limited: bool = False, timeout: float | None = 30.0
+        self, peer: Addresses, *, upload: int = 0, download: int = 0, allow_limited: bool = False, timeout: float | None = 30.0
     ) -> PerfResult:
-        """Send ``upload`` bytes to a peer that serves perf, fetch ``download`` bytes, and tell how long that took.
+        """Send ``upload`` bytes to a peer, by id or addresses, that serves perf, fetch ``download`` bytes, and tell how long that took.
 
         Raises ProtocolNotSupported if the peer does not serve it; StreamReset if it will not transfer so much, or is busy.
         """
         core = self._core
-        peer = await self._node._resolve(peer, timeout)
+        named = await self._node._resolve(peer, timeout)
         options = b'{"allow_limited": true}' if allow_limited else None
-        result = await core.here().call(core.lib.p2p_perf_run, core.open(), encode(peer), upload, download, options, None, timeout=timeout)
+        result = await core.here().call(core.lib.p2p_perf_run, core.open(), encode(named), upload, download, options, None, timeout=timeout)
         known = json.loads(result[3])
         return PerfResult(
             peer=PeerId(known["peer"]),

@@ -16,9 +16,12 @@ PeerLike = Union[str, PeerId]
 Addresses = Union[str, Iterable[str]]
 
 
-def address_lines(addresses: Addresses) -> bytes:
-    """One or several addresses as the library takes them."""
-    return encode(addresses if isinstance(addresses, str) else "\n".join(addresses))
+def address_lines(addresses: Addresses, name: str = "addresses") -> bytes:
+    """The parameter ``name``, one or several addresses, as the library takes them."""
+    try:
+        return encode(addresses if isinstance(addresses, str) else "\n".join(addresses))
+    except TypeError as error:
+        raise TypeError(f"{name}: {addresses!r} is neither a text nor several") from error
 
 
 @dataclass(frozen=True)

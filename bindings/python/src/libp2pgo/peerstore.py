@@ -30,12 +30,12 @@ class Peerstore:
         ``ttl`` is for how many seconds they are kept; None is without end.
         """
         core, out = self._core, c_void_p()
-        core.lib.check(core.lib.p2p_peer_add(core.open(), address_lines(addresses), milliseconds(ttl), byref(out)))
+        core.lib.check(core.lib.p2p_peer_add(core.open(), address_lines(addresses), milliseconds(ttl, "ttl", 1 << 53), byref(out)))
         return self._peer(out)
 
     def forget(self, peer: str) -> None:
         """Remove all that is known of a peer: addresses, record, tags and data. Raises StateError while it is connected, or kept."""
-        self._core.check("p2p_peer_forget", encode(peer))
+        self._core.check("p2p_peer_forget", encode(peer, "peer"))
 
     def known(self) -> list[PeerId]:
         """The peers with a known address."""
@@ -44,17 +44,17 @@ class Peerstore:
 
     def put(self, peer: str, name: str, data: BytesLike) -> None:
         """Keep data of yours, at most 64 KiB, about a peer under a name; empty data removes it."""
-        self._core.check("p2p_peer_put", encode(peer), encode(name), *pointer(data))
+        self._core.check("p2p_peer_put", encode(peer, "peer"), encode(name, "name"), *pointer(data))
 
     def get(self, peer: str, name: str) -> bytes:
         """Return what :meth:`put` keeps. Raises NotFound."""
         core = self._core
-        return core.lib.block(core.lib.p2p_peer_get, core.open(), encode(peer), encode(name))
+        return core.lib.block(core.lib.p2p_peer_get, core.open(), encode(peer, "peer"), encode(name, "name"))
 
     def record(self, peer: str | None = None) -> bytes:
         """Return the signed record of a peer, or the node's own, as :meth:`PeerRecord.open` reads it. Raises NotFound."""
         core = self._core
-        return core.lib.block(core.lib.p2p_peer_record, core.open(), None if peer is None else encode(peer))
+        return core.lib.block(core.lib.p2p_peer_record, core.open(), None if peer is None else encode(peer, "peer"))
 
     def add_record(self, record: BytesLike, *, ttl: float | None = _HOUR) -> PeerId | None:
         """Take a signed record, check its signature, and keep its addresses for ``ttl`` seconds.
@@ -63,7 +63,7 @@ class Peerstore:
         none.
         """
         core, out = self._core, c_void_p()
-        taken = core.lib.check(core.lib.p2p_peer_add_record(core.open(), *pointer(record), milliseconds(ttl), byref(out)))
+        taken = core.lib.check(core.lib.p2p_peer_add_record(core.open(), *pointer(record), milliseconds(ttl, "ttl", 1 << 53), byref(out)))
         peer = self._peer(out)
         return peer if taken else None
 

@@ -194,7 +194,7 @@ class Topic:
         pump.targets[self._tag] = self._arrived
         try:
             self._handle = self._lib.handle(
-                self._lib.p2p_topic_join, node, encode(name), json.dumps(options).encode(), pump.queue, self._tag
+                self._lib.p2p_topic_join, node, encode(name, "name"), json.dumps(options).encode(), pump.queue, self._tag
             )
         except BaseException:
             pump.targets.pop(self._tag, None)

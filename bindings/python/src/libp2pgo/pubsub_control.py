@@ -86,15 +86,15 @@ class Pubsub:
 
         Raises StateError where ``pubsub.score.enabled`` is off.
         """
-        self._core.check("p2p_pubsub_score_set", encode(peer), score)
+        self._core.check("p2p_pubsub_score_set", encode(peer, "peer"), score)
 
     def block(self, peer: str) -> None:
         """Hear nothing of a peer, nor of what it authored, and send it nothing, until :meth:`unblock`. The connection stays."""
-        self._core.check("p2p_pubsub_block", encode(peer))
+        self._core.check("p2p_pubsub_block", encode(peer, "peer"))
 
     def unblock(self, peer: str) -> None:
         """End :meth:`block`. Raises NotFound if the peer was not blocked."""
-        self._core.check("p2p_pubsub_unblock", encode(peer))
+        self._core.check("p2p_pubsub_unblock", encode(peer, "peer"))
 
     def add_direct(self, addresses: Addresses) -> None:
         """Stay connected to a peer and pass every message to it, outside the mesh. It has to do the same with this node."""
@@ -102,7 +102,7 @@ class Pubsub:
 
     def remove_direct(self, peer: str) -> None:
         """End :meth:`add_direct`. Raises NotFound."""
-        self._core.check("p2p_pubsub_direct_remove", encode(peer))
+        self._core.check("p2p_pubsub_direct_remove", encode(peer, "peer"))
 
     def trace(
         self,

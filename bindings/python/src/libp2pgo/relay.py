@@ -119,12 +119,12 @@ class Relay:
 
     def allow(self, subjects: str | Iterable[str]) -> None:
         """Let peers, IP addresses or subnets reserve a place with this node's relay; from the first one on, others may not."""
-        self._core.check("p2p_relay_allow", address_lines(subjects))
+        self._core.check("p2p_relay_allow", address_lines(subjects, "subjects"))
 
     def deny(self, subjects: str | Iterable[str]) -> None:
         """Keep peers, IP addresses or subnets from using this node's relay; those that hold a place are disconnected."""
-        self._core.check("p2p_relay_deny", address_lines(subjects))
+        self._core.check("p2p_relay_deny", address_lines(subjects, "subjects"))
 
     def forget(self, subjects: str | Iterable[str]) -> None:
         """Take back what :meth:`allow`, :meth:`deny` or the options said of them. Raises NotFound."""
-        self._core.check("p2p_relay_forget", address_lines(subjects))
+        self._core.check("p2p_relay_forget", address_lines(subjects, "subjects"))

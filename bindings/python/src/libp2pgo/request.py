@@ -228,7 +228,7 @@ async def ask(pump: Pump, node: int, peer: str, protocol: str, data: Any, option
     address, size = pointer(data)
     lib = pump.lib
     result = await pump.call(
-        lib.p2p_request_send, node, encode(peer), encode(protocol), address, size, options, None, None, timeout=timeout
+        lib.p2p_request_send, node, encode(peer, "peer"), encode(protocol, "protocol"), address, size, options, None, None, timeout=timeout
     )
     return result[4]
 
@@ -239,6 +239,6 @@ async def open_exchange(pump: Pump, node: int, peer: str, protocol: str, data: A
     out = c_uint64()
     lib = pump.lib
     result = await pump.call(
-        lib.p2p_request_open, node, encode(peer), encode(protocol), address, size, options, byref(out), timeout=timeout
+        lib.p2p_request_open, node, encode(peer, "peer"), encode(protocol, "protocol"), address, size, options, byref(out), timeout=timeout
     )
     return result[1]

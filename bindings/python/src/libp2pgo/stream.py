@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Gener
 from . import _abi
 from ._engine import Deadline, Future, Pump, deadline, logger, next_tag
 from ._inflow import UNBOUNDED, Inflow, uvarint
-from ._library import Library, finalizer, pointer
+from ._library import INT32, Library, duration, finalizer, integer, pointer
 from .errors import ClosedError, Error, StateError, StreamClosed, StreamReset, Timeout, TooBig, from_code
 from .peer import PeerId
 
@@ -174,6 +174,7 @@ class Stream:
         Cancelling loses nothing: the next call returns the bytes. Raises StreamReset, with ``.reason``, if the peer gave up.
         """
         inflow = self._inflow
+        n = integer("n", n)
         if n == 0:
             return b""
         if n < 0:
@@ -190,7 +191,7 @@ class Stream:
 
     async def readexactly(self, n: int, *, timeout: float | None = None) -> bytes:
         """Read ``n`` bytes. Raises StreamClosed, with what there was as ``.partial``, if the stream ends before."""
-        await self._need(n, deadline(timeout))
+        await self._need(integer("n", n, 0), deadline(timeout))
         data = self._inflow.take(n)
         self._state.give_back()
         return data
@@ -229,6 +230,7 @@ class Stream:
     async def readline(self, *, limit: int = MAX_LINE, timeout: float | None = None) -> bytes:
         """Read up to and with the next newline, or to the end. Raises TooBig, and takes nothing, if a line exceeds ``limit``."""
         inflow = self._inflow
+        limit = integer("limit", limit, 1)
         searched = 0
         until = deadline(timeout)
         while True:
@@ -253,6 +255,7 @@ class Stream:
         One longer than ``max`` raises TooBig and resets the stream; the connection lives on. Cancelling loses nothing.
         """
         inflow = self._inflow
+        max = integer("max", max, 0)
         until = deadline(timeout)
         while True:
             head = inflow.peek(10)
@@ -374,8 +377,8 @@ class Stream:
 
     def set_deadlines(self, *, read: float | None = None, write: float | None = None) -> None:
         """Bound all reads and writes from now on, in seconds; 0 removes a bound, None leaves it. Past a read deadline the stream ends."""
-        ms = [-1 if limit is None else round(limit * 1000) for limit in (read, write)]
-        self._lib.check(self._lib.p2p_stream_deadline(self._handle, *ms))
+        given = (duration(name, limit, zero=True, most=INT32) for name, limit in (("read", read), ("write", write)))
+        self._lib.check(self._lib.p2p_stream_deadline(self._handle, *(-1 if ms is None else ms for ms in given)))
 
     async def __aenter__(self) -> Stream:
         return self

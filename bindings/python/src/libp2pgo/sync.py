@@ -17,7 +17,7 @@ import socket as _socket
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping, TypeVar, Union, overload
 
 from ._blocking import BlockingPump
-from ._library import library
+from ._library import duration, library
 from ._sync_discovery import Discovery
 from ._sync_flow import Closing, Flow
 from .address import resolve_on
@@ -327,7 +327,7 @@ class Perf:
         return self._perf.serve(**options)
 
     def run(
-        self, peer: str, *, upload: int = 0, download: int = 0, allow_limited: bool = False, timeout: float | None = 30.0
+        self, peer: Addresses, *, upload: int = 0, download: int = 0, allow_limited: bool = False, timeout: float | None = 30.0
     ) -> PerfResult:
         return self._pump.run(self._perf.run(peer, upload=upload, download=download, allow_limited=allow_limited, timeout=timeout))
 
@@ -568,7 +568,7 @@ class Node:
     def disconnect(self, peer: str) -> None:
         self._node.disconnect(peer)
 
-    def ping(self, peer: str, *, timeout: float | None = 30.0) -> float:
+    def ping(self, peer: Addresses, *, timeout: float | None = 30.0) -> float:
         return self._here().run(self._node.ping(peer, timeout=timeout))
 
     def explain(
@@ -613,7 +613,7 @@ class Node:
 
     def open_stream(
         self,
-        peer: str,
+        peer: Addresses,
         protocols: Protocols,
         *,
         no_dial: bool = False,
@@ -624,7 +624,7 @@ class Node:
         work = self._node._open_stream(pump, peer, protocols, no_dial, allow_limited, timeout)
         return Stream(pump, pump.run(work))
 
-    def open_socket(self, peer: str, protocols: Protocols, *, timeout: float | None = 30.0) -> _socket.socket:
+    def open_socket(self, peer: Addresses, protocols: Protocols, *, timeout: float | None = 30.0) -> _socket.socket:
         """As :meth:`libp2pgo.Node.open_socket`, blocking as sockets are by default."""
         sock = self.open_stream(peer, protocols, timeout=timeout).detach_socket()
         sock.setblocking(True)
@@ -632,10 +632,10 @@ class Node:
 
     # Requests.
 
-    def request(self, peer: str, protocol: str, data: BytesLike = b"", **options: Any) -> bytes:
+    def request(self, peer: Addresses, protocol: str, data: BytesLike = b"", **options: Any) -> bytes:
         return self._here().run(self._node.request(peer, protocol, data, **options))
 
-    def request_stream(self, peer: str, protocol: str, data: BytesLike = b"", **options: Any) -> RequestStream:
+    def request_stream(self, peer: Addresses, protocol: str, data: BytesLike = b"", **options: Any) -> RequestStream:
         return RequestStream(self._here(), self._node.request_stream(peer, protocol, data, **options))
 
     @overload
@@ -648,6 +648,7 @@ class Node:
         unknown = set(given) - {"max_request", "max_concurrent", "timeout"}
         if unknown:
             raise TypeError(f"on_request got an unexpected keyword argument {sorted(unknown)[0]!r}")
+        duration("timeout", given.get("timeout"))  # before the start, at which the rest follows
 
         def register(function: RequestHandler) -> Any:
             def answer(request: Request) -> Any:
