@@ -132,6 +132,7 @@ _MODULES = (
     "pubsub_control",
     "relay",
     "request",
+    "runtime",
     "stream",
     "sync",
 )
@@ -160,6 +161,7 @@ if TYPE_CHECKING:
         pubsub_control,
         relay,
         request,
+        runtime,
         stream,
         sync,
     )
@@ -393,6 +395,7 @@ __all__ = [
     "pubsub_control",
     "relay",
     "request",
+    "runtime",
     "schema",
     "stream",
     "sync",

@@ -13,13 +13,14 @@ from typing import Any
 
 import libp2pgo
 
+from . import runtime
 from ._library import library
 
 OK, FAILED, USAGE = 0, 1, 2
 
 
 def _version(args: argparse.Namespace) -> dict[str, Any]:
-    return {"libp2pgo": libp2pgo.__version__, "library": library().p2p_version().decode()}
+    return {"libp2pgo": libp2pgo.__version__, "library": runtime.version()}
 
 
 def _id(args: argparse.Namespace) -> dict[str, Any]:
@@ -88,14 +89,13 @@ def _explain(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _doctor(args: argparse.Namespace) -> dict[str, Any]:
-    lib = library()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "package": libp2pgo.__version__,
-        "library": lib.path,
-        "build": lib.json(lib.p2p_build_info),
-        "runtime": lib.json(lib.p2p_runtime_info),
+        "library": library().path,
+        "build": runtime.build_info(),
+        "runtime": runtime.info(),
     }
 
 
