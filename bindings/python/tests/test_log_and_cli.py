@@ -285,6 +285,24 @@ def test_ping(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["error"] == "P2P_E_DIAL"
 
 
+def test_json_stands_before_or_behind_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(tmp_path / "key")
+    for words in (["key", "new", file, "--json"], ["--json", "id", file], ["id", "--json", file], ["--json", "key", "show", file]):
+        assert cli.main(words) == 0
+        assert "id" in json.loads(capsys.readouterr().out)
+    assert cli.main(["id", file]) == 0
+    assert capsys.readouterr().out.startswith("id: 12D3KooW")
+    assert cli.main(["--json", "id", file + ".not"]) == 1
+    assert "error" in json.loads(capsys.readouterr().out)
+
+
+def test_help_is_plain_text() -> None:
+    for words in (["--help"], ["key", "--help"], ["ping", "--help"]):
+        done = subprocess.run([sys.executable, "-m", "libp2pgo", *words], capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.returncode == 0
+        assert "`" not in done.stdout
+
+
 def test_wrong_use_is_two() -> None:
     done = subprocess.run([sys.executable, "-m", "libp2pgo", "nonsense"], capture_output=True, env=ENVIRONMENT)
     assert done.returncode == 2

@@ -17,8 +17,10 @@ async def test_connect_ping_and_disconnect(listen: str) -> None:
     async with node(listen=[listen]) as a, node(listen=[listen]) as b:
         assert await a.connect(b.addresses) == b.id
         assert a.peers() == [b.id]
+        assert a.peer_info(b.id).rtt_ms == 0
         assert 0 < await a.ping(b.id) < 5
         info = a.peer_info(b.id)
+        assert info.rtt_ms > 0
         assert info.connected
         assert info.connections[0].direction == "outbound"
         assert not info.connections[0].relayed

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         assert_type(node.addresses, "tuple[libp2pgo.Multiaddr, ...]")
         assert_type(await node.connect("/ip4/1.2.3.4/tcp/1"), libp2pgo.PeerId)
         assert_type(await node.ping(peer), float)
+        assert_type(node.peer_info(peer).rtt_ms, float)
         assert_type(await node.request(peer, "/x"), bytes)
         assert_type(await node.open_stream(peer, "/x"), libp2pgo.Stream)
         async with node.open_stream(peer, ["/x", "/y"]) as stream:

@@ -1,4 +1,4 @@
-"""``python -m libp2pgo``: a few things one wants to know or do without writing a program."""
+"""The command line, ``python -m libp2pgo``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import libp2pgo
 from . import runtime
 from ._library import library
 
-OK, FAILED, USAGE = 0, 1, 2
+WORDS = "A few things one wants to know or do without writing a program."
+OK, FAILED = 0, 1  # and argparse exits with 2
 
 
 def _version(args: argparse.Namespace) -> dict[str, Any]:
@@ -120,9 +121,11 @@ def _seconds(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m libp2pgo", description=__doc__, epilog="exit codes: 0 done, 1 failed, 2 wrong use")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    parser = argparse.ArgumentParser(prog="python -m libp2pgo", description=WORDS, epilog="exit codes: 0 done, 1 failed, 2 wrong use")
+    # Before or behind the command: the latter must not undo the former with its default.
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    for each in (parser, common):
+        each.add_argument("--json", action="store_true", help="print the result as one JSON object")
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(name: str, run: Any, words: str) -> argparse.ArgumentParser:

@@ -51,7 +51,8 @@ class PeerInfo:
     addresses: tuple[Multiaddr, ...]
     protocols: tuple[str, ...]
     agent: str
-    rtt_ms: float | None
+    rtt_ms: float
+    """Smoothed round-trip time; 0 before the first ping."""
     kept: bool
     tags: dict[str, int]
     """What the peer is worth, by name of the tag."""
@@ -70,7 +71,7 @@ def peer_info(known: dict[str, Any]) -> PeerInfo:
         addresses=tuple(map(Multiaddr, known.get("addresses") or ())),
         protocols=tuple(known.get("protocols") or ()),
         agent=known.get("agent") or "",
-        rtt_ms=known.get("rtt_ms"),
+        rtt_ms=float(known.get("rtt_ms") or 0),
         kept=bool(known.get("kept")),
         tags=known.get("tags") or {},
         tag_value=int(known.get("tag_value", 0)),
