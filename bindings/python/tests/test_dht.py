@@ -17,7 +17,7 @@ from libp2pgo import DHTModeChanged, errors
 async def network(count: int = 4, **options: Any) -> AsyncIterator[list[libp2pgo.Node]]:
     """Servers that know each other through the first."""
     async with contextlib.AsyncExitStack() as stack:
-        nodes = []
+        nodes: list[libp2pgo.Node] = []
         for _ in range(count):
             n = await stack.enter_async_context(node(dht={"mode": "server", **options}))
             if nodes:

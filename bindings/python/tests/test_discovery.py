@@ -151,9 +151,12 @@ async def test_a_peer_that_does_not_answer() -> None:
         meeting = a.discovery.join("t", retry_limit=2, **QUICK)
         async with meeting.events(PeerUnanswering) as events:
             first = await events.next(timeout=10)
+            assert first is not None
             assert (first.peer, type(first.error)) == (h.id, libp2pgo.DialError)
             assert first.retry_in > 0
-            assert (await events.next(timeout=10)).retry_in == 0  # forgotten, until it is found again
+            second = await events.next(timeout=10)
+            assert second is not None
+            assert second.retry_in == 0  # forgotten, until it is found again
 
 
 async def test_a_node_that_closes_takes_its_registrations_back() -> None:

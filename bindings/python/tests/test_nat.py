@@ -70,6 +70,7 @@ async def test_reservation_comes_back_with_its_relay(tmp_path: Any) -> None:
             change = await events.next(timeout=20)
             assert change is not None
             states.append(change.state)
+        assert change is not None
         assert change.error is not None
         assert change.retry_in is not None
         assert place.addresses == ()
@@ -152,7 +153,7 @@ def test_sync_face(tmp_path: Any) -> None:
 
 async def test_reservations_leave_nothing_behind() -> None:
     """Made and closed again and again, also by the node."""
-    lib = libp2pgo._library.library()  # type: ignore[attr-defined]
+    lib = libp2pgo._library.library()
 
     def goroutines() -> int:
         found: int = lib.json(lib.p2p_runtime_info)["goroutines"]

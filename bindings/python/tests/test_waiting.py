@@ -162,7 +162,9 @@ async def test_infinity_is_no_limit_and_nan_is_refused() -> None:
             waiting = asyncio.ensure_future(items.next(timeout=math.inf))
             await asyncio.sleep(0)
             await b.publish("t", b"x", min_peers=1)
-            assert (await waiting).data == b"x"
+            message = await waiting
+            assert message is not None
+            assert message.data == b"x"
             with pytest.raises(libp2pgo.InvalidArgument, match="nan"):
                 await items.next(timeout=math.nan)
 
