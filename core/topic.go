@@ -152,8 +152,10 @@ func (t *Topic) join(o TopicOptions, inbox Inbox[TopicEvent]) (err error) {
 	if err == nil && o.Relay {
 		t.unrelay, err = t.t.Relay()
 	}
+	t.outbox.init(t)
+	t.watch.Add(1)
 	if err == nil {
-		err = n.onClose(&t.unhook, t.Close)
+		err = n.onClose(&t.unhook, t.Close) // from here on the node may close it, which waits for p.mu only late
 	}
 	if err != nil {
 		err = t.joinError(err)
@@ -168,9 +170,7 @@ func (t *Topic) join(o TopicOptions, inbox Inbox[TopicEvent]) (err error) {
 		t.rules.unregister()
 		return err
 	}
-	t.outbox.init(t)
 	p.topics[name] = t
-	t.watch.Add(1)
 	safeGo("topic peers", func() {
 		defer t.watch.Done()
 		defer handler.Cancel()
