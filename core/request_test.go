@@ -59,7 +59,11 @@ func TestRequest_Unary(t *testing.T) {
 
 func TestRequest_Streamed(t *testing.T) {
 	from, to := pair(t)
+	var handlers sync.WaitGroup
+	defer handlers.Wait() // before the nodes close
+	handlers.Add(3)
 	serveRequests(t, to, answering, func(r *core.Request) {
+		defer handlers.Done()
 		respond(t, r, "one", true)
 		if now, err := r.Enqueue([]byte("two"), true, nil); !now || err != nil {
 			t.Errorf("%v %v", now, err)
