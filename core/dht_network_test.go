@@ -234,6 +234,24 @@ func TestDHTStoreSurvivesRestart(t *testing.T) {
 	}
 }
 
+// A node that waits for more peers than there are finds those that its peers get to know later.
+func TestDHTBootstrapLooksAgain(t *testing.T) {
+	first, waiting := start(t, "dht.mode", "server"), start(t, "dht.mode", "server", "listen", "") // nobody can come to it
+	connect(t, waiting, first)
+	if _, err := table(t, waiting).Bootstrap(timeout(t), 1); err != nil {
+		t.Fatal(err)
+	}
+	found := make(chan error, 1)
+	go func() {
+		_, err := table(t, waiting).Bootstrap(timeout(t), 2)
+		found <- err
+	}()
+	connect(t, start(t, "dht.mode", "server"), first)
+	if err := <-found; err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A provider that was told of is on disk at once: a copy of the directory, as a killed process leaves it, has it.
 func TestDHTStoresProvidersAtOnce(t *testing.T) {
 	folder := t.TempDir()

@@ -12,6 +12,11 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
+const (
+	lookAgainMin = 200 * time.Millisecond
+	lookAgainMax = 10 * time.Second
+)
+
 // Bootstrap waits until the DHT's table has at least one peer, or peers of them if it is more, and has looked for this node's own neighbours. It
 // returns the number of peers in the table. It fails with ErrPeers when ctx ends before.
 func (d *DHT) Bootstrap(ctx context.Context, peers int) (int, error) {
@@ -20,14 +25,16 @@ func (d *DHT) Bootstrap(ctx context.Context, peers int) (int, error) {
 	peers = max(peers, 1)
 	ticker := time.NewTicker(20 * time.Millisecond) // upstream does not tell
 	defer ticker.Stop()
+	pause, again := lookAgainMin, time.Time{}
 	for looked := 0; ; {
 		size := d.tableSize()
-		if size > 0 && (looked == 0 || size < peers && size > looked) {
+		if size > 0 && (looked == 0 || size < peers && (size > looked || time.Now().After(again))) { // those in the table may know more by then
 			looked = size
 			if err := d.refresh(ctx, false); err != nil && ctx.Err() == nil {
 				logger.Debug("DHT bootstrap", "err", err)
 			}
 			size = d.tableSize()
+			again, pause = time.Now().Add(pause), min(2*pause, lookAgainMax)
 		}
 		if looked > 0 && size >= peers && ctx.Err() == nil {
 			return size, nil
