@@ -123,7 +123,7 @@ func (d *DHT) newTable(network string) (t *dhtTable, err error) {
 		options = append(options, kad.QueryFilter(guardedQueryFilter(kad.PublicQueryFilter)),
 			kad.RoutingTableFilter(guardedTableFilter(kad.PublicRoutingTableFilter)),
 			kad.RoutingTablePeerDiversityFilter(kad.NewRTPeerDiversityFilter(t.host, amino.DefaultMaxPeersPerIPGroupPerCpl, amino.DefaultMaxPeersPerIPGroup)),
-			kad.AddressFilter(func(addrs []ma.Multiaddr) []ma.Multiaddr { return ma.FilterAddrs(addrs, manet.IsPublicAddr) }))
+			kad.AddressFilter(publicOnly))
 	case "lan":
 		options = append(options, kad.QueryFilter(guardedQueryFilter(kad.PrivateQueryFilter)),
 			kad.RoutingTableFilter(guardedTableFilter(kad.PrivateRoutingTableFilter)))
@@ -138,6 +138,10 @@ func (d *DHT) newTable(network string) (t *dhtTable, err error) {
 		return nil, Errorf(ErrInternal, "start the DHT: %w", err)
 	}
 	return t, nil
+}
+
+func publicOnly(addresses []ma.Multiaddr) []ma.Multiaddr {
+	return ma.FilterAddrs(addresses, manet.IsPublicAddr)
 }
 
 func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

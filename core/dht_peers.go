@@ -91,14 +91,14 @@ func (d *DHT) FindPeer(ctx context.Context, id peer.ID) ([]ma.Multiaddr, error) 
 	ctx, cancel := d.node.join(ctx)
 	defer cancel()
 	type result struct {
-		info peer.AddrInfo
-		err  error
+		addresses []ma.Multiaddr
+		err       error
 	}
 	results := make(chan result, len(d.tables))
 	for _, t := range d.tables {
 		safeGo("DHT find a peer", func() {
-			info, err := t.dht.FindPeer(ctx, id)
-			results <- result{info, err}
+			addresses, err := t.findPeer(ctx, id)
+			results <- result{addresses, err}
 		})
 	}
 	var addresses []ma.Multiaddr
@@ -106,12 +106,12 @@ func (d *DHT) FindPeer(ctx context.Context, id peer.ID) ([]ma.Multiaddr, error) 
 	for range d.tables {
 		select {
 		case r := <-results:
-			for _, a := range r.info.Addrs {
+			for _, a := range r.addresses {
 				if !slices.ContainsFunc(addresses, a.Equal) {
 					addresses = append(addresses, a)
 				}
 			}
-			if r.err != nil && !errors.Is(r.err, routing.ErrNotFound) {
+			if r.err != nil {
 				failed = r.err
 			}
 		case <-ctx.Done():
@@ -127,6 +127,41 @@ func (d *DHT) FindPeer(ctx context.Context, id peer.ID) ([]ma.Multiaddr, error) 
 		return nil, ctxError(ctx, "find %s", id)
 	}
 	return nil, Errorf(ErrNotFound, "%s: the DHT does not know the peer", id)
+}
+
+// findPeer asks the table's peers. Upstream's lookup is over when the three closest of them have answered, and what the others answer then is lost. Where
+// the peers are few one of those may be the only one that knows id: a client is known to the servers it is connected to.
+func (t *dhtTable) findPeer(ctx context.Context, id peer.ID) ([]ma.Multiaddr, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ctx, events := routing.RegisterForQueryEvents(ctx)
+	answers := make(chan []ma.Multiaddr, 1)
+	safeGo("DHT answers about a peer", func() {
+		defer close(answers)
+		var named []ma.Multiaddr
+		dialed := false
+		for e := range events {
+			dialed = dialed || e.Type == routing.DialingPeer && e.ID == id
+			for _, info := range e.Responses {
+				if info.ID == id {
+					named = append(named, info.Addrs...)
+				}
+			}
+		}
+		if !dialed { // else upstream knows better than the peers do
+			answers <- named
+		}
+	})
+	info, err := t.dht.FindPeer(ctx, id)
+	cancel() // ends the events
+	if !errors.Is(err, routing.ErrNotFound) {
+		return info.Addrs, err
+	}
+	named := <-answers
+	if t.network == "wan" {
+		named = publicOnly(named)
+	}
+	return named, nil
 }
 
 // ClosestPeers returns the peers closest to key, at most dht.bucket_size of each table: the key of a record or the name of a signed one, as for Get; or

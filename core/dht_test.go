@@ -3,17 +3,25 @@ package core_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
+	"net"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	kb "github.com/libp2p/go-libp2p-kbucket"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/libp2pgo/libp2pgo/core"
 )
@@ -302,16 +310,103 @@ func TestDHTResolvesBarePeerID(t *testing.T) {
 		addresses, err := table(t, nodes[0]).FindPeer(timeout(t), target.ID())
 		return err == nil && len(addresses) > 0
 	})
-	until(t, "the newcomer connects", func() bool { // a look may come to nothing while the tables still change
-		_, err := newcomer.Connect(timeout(t), []string{target.ID().String()})
-		if err != nil {
-			mustMatch(t, err, core.ErrNoAddress)
-		}
-		return err == nil
-	})
+	if _, err := newcomer.Connect(timeout(t), []string{target.ID().String()}); err != nil {
+		t.Fatalf("Connect: %v", err)
+	}
 	stranger := start(t)
 	_, err := newcomer.Connect(timeout(t), []string{stranger.ID().String()})
 	mustMatch(t, err, core.ErrNoAddress, "the DHT does not know")
+}
+
+// Upstream's lookup ends when the three closest peers have answered. Here the fourth, who answers late, is the only one that knows the peer.
+func TestDHTFindsPeerThatOnlyTheFarthestKnows(t *testing.T) {
+	nodes := startDHT(t, 4)
+	newcomer := start(t, "dht.mode", "client")
+	port, late := latePort(t, nodes[0])
+	if _, err := newcomer.Connect(timeout(t), []string{address(port, nodes[0].ID())}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := table(t, newcomer).Bootstrap(timeout(t), len(nodes)); err != nil {
+		t.Fatal(err)
+	}
+	c := config(t, "dht.mode", "client")
+	c.SetSecret("identity.key", farthestKey(t, nodes[0], nodes[1:]))
+	target := startWith(t, c, core.Inbox[core.Event]{})
+	connect(t, target, nodes[0])
+	until(t, "the first node knows the target's addresses", func() bool {
+		return len(nodes[0].Host().Peerstore().Addrs(target.ID())) > 0
+	})
+	late.Store(true)
+	addresses, err := table(t, newcomer).FindPeer(timeout(t), target.ID())
+	if err != nil || len(addresses) == 0 {
+		t.Fatalf("FindPeer: %v, %v", addresses, err)
+	}
+}
+
+// farthestKey returns a key whose peer is farther from far than from each of the others in the DHT.
+func farthestKey(t testing.TB, far *core.Node, others []*core.Node) []byte {
+	t.Helper()
+	for {
+		key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := peer.IDFromPrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(others, func(n *core.Node) bool { return kb.Closer(far.ID(), n.ID(), string(id)) }) {
+			raw, err := crypto.MarshalPrivateKey(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return raw
+		}
+	}
+}
+
+// latePort returns a TCP port that leads to n. While late is set each piece of n's answers comes half a second late.
+func latePort(t testing.TB, n *core.Node) (port int, late *atomic.Bool) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	late = new(atomic.Bool)
+	_, target, err := manet.DialArgs(n.Host().Addrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp4", target)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			t.Cleanup(func() { in.Close(); out.Close() })
+			go io.Copy(out, in)
+			go func() {
+				piece := make([]byte, 64<<10)
+				for {
+					size, err := out.Read(piece)
+					if err != nil {
+						return
+					}
+					if late.Load() {
+						time.Sleep(500 * time.Millisecond) // a network
+					}
+					in.Write(piece[:size])
+				}
+			}()
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).Port, late
 }
 
 // The mode changes while the node runs: peers drop a server that becomes a client, and take it up again.
