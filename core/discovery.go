@@ -198,12 +198,17 @@ func (n *Node) keepAdvertising(ctx context.Context, s *sourceState, topic string
 			}
 		}
 		granted = 0
-		for until := time.Now().Add(next); ctx.Err() == nil && time.Now().Before(until); {
-			if !sleep(ctx, min(time.Until(until), addressPoll), nil) {
+	wait:
+		for until := time.Now().Add(next); time.Now().Before(until); {
+			select {
+			case <-ctx.Done():
 				return
-			}
-			if err == nil && !slices.Equal(texts(n.host.Addrs()), said) {
-				break
+			case <-s.source.stale():
+				break wait
+			case <-time.After(min(time.Until(until), addressPoll)):
+				if err == nil && !slices.Equal(texts(n.host.Addrs()), said) {
+					break wait
+				}
 			}
 		}
 	}

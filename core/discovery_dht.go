@@ -40,6 +40,8 @@ func (s *dhtSource) advertise(ctx context.Context, topic string, ttl time.Durati
 // withdraw does nothing: provider records end with their time.
 func (*dhtSource) withdraw(string) {}
 
+func (*dhtSource) stale() <-chan struct{} { return nil }
+
 // find fails when nobody could be asked, unless there are records here of others.
 func (s *dhtSource) find(ctx context.Context, topic string, _ []byte, found func(peer.AddrInfo)) (_ []byte, err error) {
 	defer Recovered("dht find", &err)

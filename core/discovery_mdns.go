@@ -92,6 +92,8 @@ func (s *mdnsSource) withdraw(string) {
 	s.stopLocked()
 }
 
+func (*mdnsSource) stale() <-chan struct{} { return nil }
+
 func (s *mdnsSource) stopLocked() {
 	if server := s.server; server != nil {
 		guarded("mdns", server.Shutdown)

@@ -16,8 +16,10 @@ type discoverySource interface {
 	name() string
 	// advertise says once that this node is of topic, and returns for how long that holds.
 	advertise(ctx context.Context, topic string, ttl time.Duration) (time.Duration, error)
-	// withdraw takes that back, as far as it is done without waiting.
+	// withdraw takes that back, as far as it is done without waiting, and unless another advertisement of this node says the same.
 	withdraw(topic string)
+	// stale is poked when advertise is to come again before its time; nil: never.
+	stale() <-chan struct{}
 	// find calls found with each peer of topic and returns when there are no more for now. state is what the last round returned.
 	find(ctx context.Context, topic string, state []byte, found func(peer.AddrInfo)) (next []byte, err error)
 }
@@ -62,7 +64,7 @@ func (n *Node) points(list []string) ([]discoverySource, error) {
 		}
 		p := byID[id]
 		if p == nil && id != n.ID() { // one list serves all nodes of a network
-			p = &rendezvousPoint{node: n, id: id}
+			p = n.newPoint(id, nil)
 			byID[id] = p
 			sources = append(sources, p)
 		}

@@ -37,6 +37,7 @@ type Node struct {
 	rendezvous *rendezvousServer // nil: the node is no rendezvous point
 	meetings   meetings
 	borrowed   borrowed
+	registered registrations
 
 	hostParts
 	listening sync.Mutex // held while addresses are bound or released

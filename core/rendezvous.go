@@ -20,6 +20,11 @@ type rendezvousPoint struct {
 	id        peer.ID
 	addresses []ma.Multiaddr // none: known by other means
 	form      atomic.Int32   // recordForm that the point reads
+	changed   chan struct{}  // capacity 1: another advertisement has replaced what the point noted, and is gone
+}
+
+func (n *Node) newPoint(id peer.ID, addresses []ma.Multiaddr) *rendezvousPoint {
+	return &rendezvousPoint{node: n, id: id, addresses: addresses, changed: make(chan struct{}, 1)}
 }
 
 // RegisterOptions are the options of Register.
@@ -82,7 +87,7 @@ func (n *Node) point(addresses []string) (*rendezvousPoint, error) {
 	if id == n.ID() {
 		return nil, Errorf(ErrInvalid, "%s is this node itself", id)
 	}
-	return &rendezvousPoint{node: n, id: id, addresses: parsed}, nil
+	return n.newPoint(id, parsed), nil
 }
 
 // Register tells a rendezvous point that this node is of namespace, waits for its consent, and renews that until Close of what it returns, which
@@ -101,7 +106,11 @@ func (n *Node) Register(ctx context.Context, addresses []string, namespace strin
 		return nil, err
 	}
 	pauses := pauses{time.Duration(o.RetryMinMs) * time.Millisecond, time.Duration(o.RetryMaxMs) * time.Millisecond}
-	return n.advertiseAt([]discoverySource{p}, namespace, ttl, pauses, granted, inbox)
+	a, err := n.advertiseAt([]discoverySource{p}, namespace, ttl, pauses, granted, inbox)
+	if err != nil {
+		p.withdraw(namespace)
+	}
+	return a, err
 }
 
 // Unregister takes back what Register, or an earlier life of this node, told a rendezvous point. There is no answer to it: when this returns it is sent, and
@@ -141,8 +150,13 @@ func (p *rendezvousPoint) name() string { return "rendezvous " + p.id.String() }
 
 func (p *rendezvousPoint) kind() string { return "rendezvous" }
 
-// advertise registers, once.
+func (p *rendezvousPoint) stale() <-chan struct{} { return p.changed }
+
+// advertise registers, once, and counts as a user of the registration from then on until withdraw.
 func (p *rendezvousPoint) advertise(ctx context.Context, topic string, ttl time.Duration) (time.Duration, error) {
+	if err := p.node.registered.join(ctx, p, topic); err != nil {
+		return 0, err
+	}
 	answer, err := p.register(ctx, topic, ttl, recordForm(p.form.Load()))
 	if p.cannotRead(err) {
 		form := recordForm(p.form.Load()).other()
@@ -159,6 +173,7 @@ func (p *rendezvousPoint) advertise(ctx context.Context, topic string, ttl time.
 	if granted <= 0 {
 		granted = ttl
 	}
+	p.node.registered.noted(p, topic)
 	return granted, nil
 }
 
@@ -174,6 +189,9 @@ func (p *rendezvousPoint) advertiseOrWithdraw(ctx context.Context, topic string,
 	if !p.node.spawn("register", func() {
 		var g grant
 		g.ttl, g.err = p.advertise(ctx, topic, ttl)
+		if g.err != nil {
+			p.node.registered.leave(p, topic)
+		}
 		select {
 		case granted <- g:
 		case <-ctx.Done():
@@ -215,8 +233,14 @@ func (p *rendezvousPoint) cannotRead(err error) bool {
 // withdrawLimit is how long the end of a registration may take.
 const withdrawLimit = 500 * time.Millisecond
 
-// withdraw unregisters if the point is connected. Else the registration ends with its time.
+// withdraw ends the use of the registration; the last user unregisters. An answer that got lost leaves a registration too, so it is taken for noted.
 func (p *rendezvousPoint) withdraw(topic string) {
+	p.node.registered.noted(p, topic)
+	p.node.registered.leave(p, topic)
+}
+
+// sayUnregister unregisters if the point is connected. Else the registration ends with its time.
+func (p *rendezvousPoint) sayUnregister(topic string) {
 	ctx, cancel := context.WithTimeout(context.Background(), withdrawLimit) // the node's may have ended
 	defer cancel()
 	m := (&rendezvousMessage{kind: rendezvousUnregister, namespace: topic}).encode()

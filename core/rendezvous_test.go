@@ -343,6 +343,69 @@ func TestClosingTakesRegistrationsBack(t *testing.T) {
 	}
 }
 
+// A point knows one registration of a node under a name: it is taken back with the last that uses it, and lives as long as the others want it.
+func TestRegistrationIsTakenBackByItsLastUser(t *testing.T) {
+	rendezvous := meetingPoint(t, "rendezvous.ttl_min_ms", "1000")
+	n, asker := start(t, "rendezvous.points", onLines(rendezvous.Addresses())), start(t)
+	left := func() time.Duration {
+		t.Helper()
+		answer := discoverAt(t, asker, rendezvous, "t", core.DiscoverOptions{})
+		if len(answer.Registrations) != 1 {
+			t.Fatalf("%d registrations", len(answer.Registrations))
+		}
+		return time.Duration(answer.Registrations[0].TTLMs) * time.Millisecond
+	}
+	said, met := newTidings(), newTidings()
+	advertised := advertiseTopic(t, n, "t", "", said)
+	said.wait(t, core.DiscoveryAdvertised, "")
+	meeting := meetAt(t, n, "t", meetQuickly, met)
+	met.wait(t, core.DiscoveryAdvertised, "")
+	brief, err := registerAt(t, n, rendezvous, "t", `{"ttl_ms":60000}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left() > time.Minute {
+		t.Fatal("the last word does not count")
+	}
+	brief.Close()
+	left()
+	said.wait(t, core.DiscoveryAdvertised, "") // again, for its own time
+	if left() <= time.Hour {
+		t.Fatal("it ends with the time of what is closed")
+	}
+	if _, err := registerAt(t, n, rendezvous, "t", `{"ttl_ms":259200000}`); err != nil { // the longest there is
+		t.Fatal(err)
+	}
+	advertised.Close()
+	left()
+	if i := meeting.Info().(core.MeetingInfo); !i.Sources[0].Advertised {
+		t.Fatalf("%+v", i)
+	}
+	n.Close()
+	until(t, "the last one takes it back", func() bool { return rendezvous.RendezvousInfo().Registrations == 0 })
+}
+
+// What is said while the last one takes its registration back stays.
+func TestRegistrationAfterTheLastIsClosed(t *testing.T) {
+	rendezvous, n := meetingPoint(t), start(t)
+	for range 50 {
+		a, err := registerAt(t, n, rendezvous, "t", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go a.Close()
+		b, err := registerAt(t, n, rendezvous, "t", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Close()
+		if got := rendezvous.RendezvousInfo().Registrations; got != 1 {
+			t.Fatalf("%d registrations", got)
+		}
+		b.Close()
+	}
+}
+
 // What is closed or cancelled while its registration is on the way leaves nothing at the point.
 func TestRegistrationsCutAtAnyMomentAreTakenBack(t *testing.T) {
 	point, n := meetingPoint(t), start(t)

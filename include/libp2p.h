@@ -869,9 +869,9 @@ P2P_API int p2p_discovery_advertise(p2p_handle node, const char *name, const cha
 P2P_API int p2p_discovery_find(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *search_out);
 
 /* p2p_rendezvous_register tells a rendezvous point (libp2p/specs, rendezvous), given as for p2p_peer_connect, that this node is of a name, waits for its
- * consent, and writes, or completes with as object (as value the ms granted), a handle that renews it until closed, which takes it back. queue and
- * tag: where it tells how that goes (0: nowhere). options: ttl_ms (2 h), retry_min_ms, retry_max_ms. P2P_E_INVALID: it does not take the name or
- * grant the time. P2P_E_BUSY: it is full. P2P_E_REFUSED: not authorized. P2P_E_PROTOCOL: it is no point. P2P_E_STATE: this node has no address. */
+ * consent, and writes, or completes with as object (as value the ms granted), a handle that renews it until closed; the last one closed of a name takes
+ * it back. queue and tag: where it tells how that goes (0: nowhere). options: ttl_ms (2 h), retry_min_ms, retry_max_ms. P2P_E_INVALID: it does not take
+ * the name or grant the time. P2P_E_BUSY: it is full. P2P_E_REFUSED: not authorized. P2P_E_PROTOCOL: it is no point. P2P_E_STATE: this node has no address. */
 P2P_API int p2p_rendezvous_register(p2p_handle node, const char *point, const char *name, const char *options, p2p_handle queue, uint64_t tag,
                                     p2p_handle *registration_out, const p2p_call *call);
 
