@@ -234,6 +234,9 @@ func go_stream_close_write(id C.p2p_handle, wait *C.struct_front_wait) (rc C.int
 	if code < 0 {
 		return code
 	}
+	if err := s.taken.checkWrite(); err != nil {
+		return fail(err)
+	}
 	return run(h, wait, func(ctx context.Context) (outcome, error) {
 		return outcome{}, s.CloseWrite(ctx)
 	}, func(*outcome) C.int { return 0 })

@@ -675,8 +675,8 @@ P2P_API int p2p_stream_watch(p2p_handle stream, p2p_handle queue, uint64_t tag, 
 P2P_API int p2p_stream_credit(p2p_handle stream, size_t bytes);
 
 /* p2p_stream_fd detaches the stream into one end of a socket pair, non-blocking and close-on-exec, and writes the descriptor, which you close. shutdown and
- * close on it act on the stream; a reset by the peer shows as an end of file: p2p_info's "state" tells them apart. The handle stays until
- * closed. P2P_E_STATE: watched, or detached before. */
+ * close on it act on the stream; p2p_stream_write and p2p_stream_close_write do not any more. A reset by the peer shows as an end of file: p2p_info's
+ * "state" tells them apart. The handle stays until closed. P2P_E_STATE: watched, or detached before. */
 P2P_API int p2p_stream_fd(p2p_handle stream, int *fd_out);
 
 /* ---- Requests -----------------------------------------------------------------------------------------------------------------
