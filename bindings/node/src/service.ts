@@ -8,8 +8,9 @@ import type { Stream, StreamFacts } from './stream.js'
 
 /**
  * Gets each inbound stream. When the promise it returns resolves, the stream is ended and what the peer still sends is
- * thrown away; when it rejects, the stream is reset. A handler that returns no promise keeps its stream. An 'error' of the
- * stream that nobody listens to is dropped: no peer can end the process by a reset.
+ * thrown away; when it rejects, the stream is reset. A handler that returns no promise keeps its stream, and a stream that
+ * was detached follows its socket. An 'error' of the stream that nobody listens to is dropped: no peer can end the process
+ * by a reset.
  */
 export type StreamHandler = (stream: Stream) => unknown
 
@@ -94,10 +95,11 @@ export class StreamService implements Source {
       // `stream => stream.pipe(...)` returns something, but nothing to wait for.
       if (!(promise instanceof Promise)) return
       await promise
+      if (stream.detached) return
       if (!stream.writableEnded) stream.end()
       stream.closeRead()
     } catch (error) {
-      stream.destroy()
+      stream.reset()
       this.#onError(error, stream)
     }
   }

@@ -1,6 +1,7 @@
 // The adapter for code that wants a net.Socket: the library bridges the stream to one end of a socket pair.
 import { Socket } from 'node:net'
 import { StreamResetError } from './errors.js'
+import { native } from './ffi.js'
 import { type Handle, takeInt, takeText } from './memory.js'
 
 /** What the adapter needs to know of its stream. */
@@ -29,6 +30,8 @@ class StreamSocket extends Socket {
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     const { code } = (error ?? {}) as { code?: string }
     const cause = code === 'ECONNRESET' || code === 'EPIPE' ? this.#resetError() : undefined
+    // Before the descriptor closes: its end of file would call what the peer got the whole.
+    if (error) native().p2p_stream_reset(this.#handle, 0)
     super._destroy(cause ?? error, callback)
   }
 

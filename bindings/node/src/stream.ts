@@ -308,7 +308,10 @@ export class Stream extends Duplex implements Source {
 
   // ---- socket
 
-  /** Turns the stream into a net.Socket, for code that wants one. Nothing may have been read; the stream then follows it. */
+  /**
+   * Turns the stream into a net.Socket, for code that wants one. Nothing may have been read. The stream then follows the
+   * socket: it closes after it, with what was written sent, and is reset if the socket is destroyed with an error.
+   */
   detach(): Socket {
     this.#claim('detach')
     if (this.destroyed) throw new ClosedError('the stream is closed')
@@ -316,6 +319,11 @@ export class Stream extends Duplex implements Source {
     this.#reading = 'socket'
     this.#socket.once('close', () => this.#follow(Date.now() + FLUSH_MS))
     return this.#socket
+  }
+
+  /** @internal */
+  get detached(): boolean {
+    return this.#socket !== undefined
   }
 
   // What the socket wrote last is still on its way through the pair when the socket is closed, and closing the handle would cut it off.
@@ -340,8 +348,11 @@ export class Stream extends Duplex implements Source {
 
   override _destroy(error: Error | null, callback: WriteCallback): void {
     const { lib } = this.#queue
-    const finished = this.writableFinished || (this.readableEnded && this.writableLength === 0)
-    if (!this.#gone && !this.#socket && (error || !finished)) lib.p2p_stream_reset(this.#handle, 0)
+    // A detached stream follows its socket: whether that has ended its flow is the library's to know.
+    const finished = this.#socket
+      ? this.#socket.destroyed
+      : this.writableFinished || (this.readableEnded && this.writableLength === 0)
+    if (!this.#gone && (error || !finished)) lib.p2p_stream_reset(this.#handle, 0)
     this.#gone = true
     this.#socket?.destroy()
     lib.p2p_close(this.#handle)

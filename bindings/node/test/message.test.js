@@ -1,10 +1,19 @@
 // Framed messages on a stream.
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { pipeline } from 'node:stream/promises'
 import { after, test } from 'node:test'
-import { assertNoHandles, collect, next, openPair, standStill, until, within } from './helpers.js'
+import { assertNoHandles, collect, next, openPair, standStill, startPair, until, within } from './helpers.js'
 
 after(assertNoHandles)
+
+function later() {
+  let resolve
+  const promise = new Promise((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}
 
 test('messages keep their borders, the empty one too, and end with null', async (t) => {
   const { ours, theirs } = await openPair(t)
@@ -203,6 +212,60 @@ test('detach() gives a socket that ends and half-closes', async (t) => {
   assert.equal((await collect(socket.iterator({ destroyOnReturn: false }))).toString(), 'question')
   socket.end('answer')
   assert.equal((await within(collect(ours), 'the answer')).toString(), 'answer')
+})
+
+test('a detached stream outlives its handler and follows its socket', async (t) => {
+  const [a, b] = await startPair(t)
+  const bytes = randomBytes(8 * 1024 * 1024)
+  b.handle('/send/1', async (stream) => {
+    stream.detach().end(bytes)
+  })
+  b.handle('/echo/1', async (stream) => {
+    const socket = stream.detach()
+    await pipeline(socket, socket)
+  })
+  for (const protocol of ['/send/1', '/echo/1']) {
+    const stream = await a.open(b.id, protocol)
+    const answer = collect(stream)
+    stream.end(protocol === '/echo/1' ? bytes : undefined)
+    assert.ok((await within(answer, `the whole answer of ${protocol}`, 30_000)).equals(bytes))
+  }
+})
+
+for (const how of ['its handler throws', 'its socket is destroyed with an error', 'it is destroyed itself']) {
+  test(`a detached stream is reset when ${how}`, async (t) => {
+    const [a, b] = await startPair(t)
+    b.on('error:handler', () => {})
+    const { promise, resolve: arrive } = later()
+    b.handle('/half/1', async (stream) => {
+      const socket = stream.detach()
+      socket.on('error', () => {})
+      socket.write('half')
+      await promise
+      if (how === 'its handler throws') throw new Error('my mistake')
+      if (how === 'it is destroyed itself') stream.destroy()
+      else socket.destroy(new Error('the source is gone'))
+    })
+    const stream = await a.open(b.id, '/half/1')
+    stream.on('end', () => assert.fail('half an answer ended as a whole one'))
+    const failed = next(stream, 'error')
+    stream.write('question')
+    await next(stream, 'data')
+    arrive()
+    assert.equal((await failed).code, 'ERR_LIBP2P_RESET')
+  })
+}
+
+test('only the socket of a detached stream can end its flow', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  const socket = theirs.detach()
+  socket.on('error', () => {})
+  const failed = next(theirs, 'error')
+  const heard = next(ours, 'error')
+  ours.resume()
+  theirs.end()
+  assert.equal((await failed).code, 'ERR_LIBP2P_STATE')
+  assert.equal((await heard).code, 'ERR_LIBP2P_RESET')
 })
 
 test('detach(): a reset is not an end', async (t) => {

@@ -392,6 +392,28 @@ test('a handler that throws resets its stream and is heard of', async (t) => {
   assert.equal((await heard).message, 'my mistake')
 })
 
+test('a handler that throws after half its answer resets its stream, the question being read', async (t) => {
+  const [a, b] = await startPair(t)
+  b.on('error:handler', () => {})
+  let fail
+  const arrived = new Promise((resolve) => {
+    fail = resolve
+  })
+  b.handle('/half/1', async (stream) => {
+    await collect(stream.iterator({ destroyOnReturn: false }))
+    stream.write('half')
+    await arrived
+    throw new Error('my mistake')
+  })
+  const stream = await a.open(b.id, '/half/1')
+  stream.on('end', () => assert.fail('half an answer ended as a whole one'))
+  const failed = next(stream, 'error')
+  stream.end('question')
+  await next(stream, 'data')
+  fail()
+  assert.equal((await failed).code, 'ERR_LIBP2P_RESET')
+})
+
 test('a handler that nobody listens to is warned of', async (t) => {
   const [a, b] = await startPair(t)
   b.handle('/bad/1', async () => {
