@@ -99,16 +99,16 @@ func (n *Node) Explain(ctx context.Context, addresses []string, o ExplainOptions
 	defer cancel()
 	e := &Explanation{Peer: id.String(), Advice: []string{}, Attempts: []ExplainedAttempt{}, Known: n.peerInfo(id), Self: n.explainSelf(), Protocol: o.Protocol,
 		HolePunches: n.explainHolePunches(id)}
+	limit := time.Duration(o.AttemptMs) * time.Millisecond
 	if id != n.ID() {
-		limit := time.Duration(o.AttemptMs) * time.Millisecond
 		e.Attempts = n.explainAddresses(ctx, id, given, limit)
 		defer n.borrowRelays(e.Attempts)()
 		n.tryAddresses(ctx, id, e.Attempts, limit)
 	}
+	e.Verdict = n.verdict(ctx, id, e, limit)
 	if ctx.Err() != nil {
 		return nil, ctxError(ctx, "explain %s", id)
 	}
-	e.Verdict = n.verdict(ctx, id, e)
 	e.explain()
 	e.Text = e.text()
 	return e, nil
@@ -235,7 +235,7 @@ func (n *Node) explainSelf() ExplainedSelf {
 }
 
 // verdict sums the attempts up.
-func (n *Node) verdict(ctx context.Context, id peer.ID, e *Explanation) string {
+func (n *Node) verdict(ctx context.Context, id peer.ID, e *Explanation, limit time.Duration) string {
 	if id == n.ID() {
 		return "self"
 	}
@@ -264,25 +264,27 @@ func (n *Node) verdict(ctx context.Context, id peer.ID, e *Explanation) string {
 		}
 		return "other"
 	}
-	if e.Protocol != "" && !n.speaks(ctx, id, e) {
+	if e.Protocol != "" && !n.speaks(ctx, id, e, limit) {
 		return "protocol_missing"
 	}
 	return verdict
 }
 
-// speaks connects in earnest, if need be, and asks whether the peer speaks the protocol.
-func (n *Node) speaks(ctx context.Context, id peer.ID, e *Explanation) bool {
+// speaks asks whether the peer speaks the protocol: on the connection that there is, else on one past the swarm, which nobody else can have taken to
+// when it is closed.
+func (n *Node) speaks(ctx context.Context, id peer.ID, e *Explanation, limit time.Duration) bool {
 	if !n.isConnected(id) {
-		var good []string
 		for _, a := range e.Attempts {
-			if a.Outcome == "ok" {
-				good = append(good, a.Address+"/p2p/"+id.String())
+			if a.Outcome != "ok" {
+				continue
+			}
+			speaks, answered := false, false
+			guarded("explain", func() { speaks, answered = n.askProtocol(ctx, id, a.addr, e.Protocol, limit) })
+			if answered {
+				return speaks
 			}
 		}
-		if _, err := n.Connect(ctx, good); err != nil {
-			return false
-		}
-		defer n.Disconnect(id)
+		return false
 	}
 	s, err := n.openStream(ctx, id, []string{e.Protocol}, OpenOptions{AllowLimited: true, NoDial: true})
 	if err != nil {

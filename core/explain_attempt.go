@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -11,11 +12,13 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+	"github.com/multiformats/go-multistream"
 )
 
 // tryAddress dials one address by itself, past the swarm, which would go on to others, remember failures, and keep the connection.
@@ -123,6 +126,30 @@ func aliveOutcome(ctx context.Context, conn transport.CapableConn) (outcome, wor
 		return "stuck", "proved that it is the peer, and then said nothing"
 	}
 	return "hung_up", "proved that it is the peer, and closed the connection at once"
+}
+
+// askProtocol dials an address as tryAddress does, and asks for a protocol.
+func (n *Node) askProtocol(ctx context.Context, id peer.ID, addr ma.Multiaddr, name string, limit time.Duration) (speaks, answered bool) {
+	s, ok := n.host.Network().(*swarm.Swarm)
+	if !ok {
+		return false, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	conn, err := s.TransportForDialing(addr).Dial(ctx, addr, id)
+	if err != nil {
+		return false, false
+	}
+	defer conn.Close()
+	stream, err := conn.OpenStream(ctx)
+	if err != nil {
+		return false, false
+	}
+	defer stream.Reset()
+	defer context.AfterFunc(ctx, func() { stream.Reset() })()
+	err = multistream.SelectProtoOrFail(protocol.ID(name), stream)
+	var missing multistream.ErrNotSupported[protocol.ID]
+	return err == nil, err == nil || errors.As(err, &missing)
 }
 
 // relayOutcome sorts out why a relayed address failed.

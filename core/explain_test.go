@@ -218,6 +218,33 @@ func TestExplain_Protocol(t *testing.T) {
 	explained(t, a, "protocol_missing", core.ExplainOptions{Protocol: "/elsewhere/1"}, b.Addresses()[0])
 }
 
+// The protocol is asked for on a connection of explain's own: what the node itself connects to, and others then use, it neither makes nor closes.
+func TestExplain_ProtocolLeavesConnectionsAlone(t *testing.T) {
+	for _, listen := range []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0/ws"} {
+		told := newEvents()
+		a := startWith(t, config(t), told.inbox())
+		b, c := start(t, "listen", listen), start(t)
+		if _, err := b.Serve([]string{"/there/1"}, core.ServeOptions{}, func(s *core.Stream) { s.Close() }); err != nil {
+			t.Fatal(err)
+		}
+		explained(t, a, "reachable", core.ExplainOptions{Protocol: "/there/1"}, b.Addresses()[0])
+		explained(t, a, "protocol_missing", core.ExplainOptions{Protocol: "/elsewhere/1"}, b.Addresses()[0])
+		connect(t, a, c)
+		told.wait(t, core.PeerConnected, func(e core.Event) bool {
+			if e.Peer == b.ID() {
+				t.Errorf("%s: the node itself has connected", listen)
+			}
+			return e.Peer == c.ID()
+		})
+		until(t, "its connections are closed again", func() bool { return len(b.Peers()) == 0 })
+		connect(t, a, b)
+		explained(t, a, "connected", core.ExplainOptions{Protocol: "/there/1"}, b.Addresses()[0])
+		if !slices.Contains(a.Peers(), b.ID()) {
+			t.Errorf("%s: the connection that was there is closed", listen)
+		}
+	}
+}
+
 func TestExplain_Relays(t *testing.T) {
 	relay, hidden, a := start(t), start(t, "listen", "[]"), start(t)
 	service, err := relayv2.New(relay.Host())
@@ -235,6 +262,11 @@ func TestExplain_Relays(t *testing.T) {
 	if len(e.Attempts) != 2 || e.Attempts[0].Scope != "relay" || e.Attempts[1].Outcome != "nobody_listens" {
 		t.Errorf("%+v", e.Attempts)
 	}
+	if _, err := hidden.Serve([]string{"/there/1"}, core.ServeOptions{}, func(s *core.Stream) { s.Close() }); err != nil {
+		t.Fatal(err)
+	}
+	explained(t, a, "relay_only", core.ExplainOptions{Protocol: "/there/1"}, through+hidden.ID().String())
+	explained(t, a, "protocol_missing", core.ExplainOptions{Protocol: "/elsewhere/1"}, through+hidden.ID().String())
 	if peers := a.Peers(); len(peers) != 0 {
 		t.Errorf("connected with %v", peers)
 	}
