@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import os
+import resource
 import warnings
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 
 import libp2pgo
-from helpers import pair, until
+from helpers import pair, sync_node, until
 from libp2pgo import Message, Verdict
 
 
@@ -248,3 +251,48 @@ async def test_a_forgotten_subscription_warns() -> None:
             del sub
             gc.collect()
         assert [str(w.message) for w in caught] == ["unclosed <Subscription to news>"]
+
+
+@contextlib.contextmanager
+def descriptors(more: int) -> Iterator[None]:
+    """There are so many left to open."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + more, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_subscription_that_finds_no_descriptor_leaves_nothing() -> None:
+    with sync_node(listen=[]) as n:
+        topic = n.join("news")
+
+        def left() -> tuple[object, int]:
+            gc.collect()
+            info = libp2pgo.runtime.info()
+            return info["handles"], info["file_descriptors"]
+
+        before = left()
+        failed = 0
+        for more in range(256):  # it needs some of its queue, then a pipe: each of them may be the one that is missing
+            try:
+                with descriptors(more):
+                    topic.subscribe().close()
+            except (OSError, libp2pgo.Error):
+                failed += 1
+                assert left() == before
+            else:
+                break
+        assert 3 <= failed < 256
+
+
+async def test_the_same_with_asyncio() -> None:
+    async with pair() as (a, _):
+        topic = a.join("news")
+        before = libp2pgo.runtime.info()["handles"]
+        with descriptors(0), pytest.raises((OSError, libp2pgo.Error)):
+            topic.subscribe()
+        assert libp2pgo.runtime.info()["handles"] == before

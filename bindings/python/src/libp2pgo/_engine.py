@@ -460,7 +460,13 @@ class Bell:
         self._fd = queue_fd(pump.lib, queue)
         self._ready = ready
         self._rung = False
-        self._pipe: tuple[int, ...] = os.pipe() if pump.blocking else ()  # what a thread of the sync face polls beside the descriptor
+        self._pipe: tuple[int, ...] = ()
+        if pump.blocking:  # what a thread of the sync face polls beside the descriptor
+            try:
+                self._pipe = os.pipe()
+            except BaseException:
+                os.close(self._fd)
+                raise
         for end in self._pipe:
             os.set_blocking(end, False)
         self._ended = False

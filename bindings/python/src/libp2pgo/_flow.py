@@ -37,11 +37,15 @@ class Flow(Generic[T]):
         self._lock = threading.Lock()
         self._queue = self._lib.handle(self._lib.p2p_queue_new, 0)
         try:
-            self._handle = begin(self._queue)
+            self._bell = Bell(pump, self._queue, _Weak(self))  # first, as it may find no descriptor: what has begun holds its source back
+            try:
+                self._handle = begin(self._queue)
+            except BaseException:
+                self._bell.close()
+                raise
         except BaseException:
             self._lib.p2p_close(self._queue)
             raise
-        self._bell = Bell(pump, self._queue, _Weak(self))
         self._end = finalizer(self, _end, self._lib, self._handle, self._queue, what)
 
     def __repr__(self) -> str:
