@@ -390,7 +390,8 @@ export class Stream extends Duplex implements Source {
         }
         break
       case EVENT.STREAM_RESET:
-        this.#gone = true
+        // A deadline is ours alone: the peer hears of it by the reset.
+        this.#gone = event.status !== E.TIMEOUT
         this.destroy(errorOf(event.status, event.text(), event.value))
         break
       case EVENT.DONE: {
