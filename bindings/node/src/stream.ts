@@ -39,8 +39,8 @@ const framed = new WeakSet<Uint8Array>()
  * An ordered, reliable pair of byte flows with one peer under one protocol name.
  *
  * Each side ends its own flow: `end()` here is `'end'` there. `destroy()` before both flows have ended resets the stream,
- * unless the peer has ended its own and nothing of ours is left to send. A reset by the peer is an `'error'` with
- * `code` 'ERR_LIBP2P_RESET' and the peer's number as `reason`; it is never an `'end'`.
+ * unless the peer has ended its own and nothing of ours is left to send. After `end()`, `closeRead()` closes without a reset.
+ * A reset by the peer is an `'error'` with `code` 'ERR_LIBP2P_RESET' and the peer's number as `reason`; it is never an `'end'`.
  */
 export class Stream extends Duplex implements Source {
   /** The peer at the other end. */
@@ -351,7 +351,7 @@ export class Stream extends Duplex implements Source {
     // A detached stream follows its socket: whether that has ended its flow is the library's to know.
     const finished = this.#socket
       ? this.#socket.destroyed
-      : this.writableFinished || (this.readableEnded && this.writableLength === 0)
+      : this.#ended && (this.writableFinished || this.writableLength === 0)
     if (!this.#gone && (error || !finished)) lib.p2p_stream_reset(this.#handle, 0)
     this.#gone = true
     this.#socket?.destroy()

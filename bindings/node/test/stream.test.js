@@ -148,6 +148,27 @@ test('leaving a for await loop destroys the stream; its end does not', async (t)
   assert.equal((await collect(again.ours)).toString(), 'y')
 })
 
+test('leaving the loop after our end stops a peer that still writes', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  ours.end('question')
+  assert.equal((await collect(theirs)).toString(), 'question')
+  const failed = next(theirs, 'error')
+  // More than the windows on the way take.
+  theirs.write(Buffer.alloc(64 * 1024 * 1024))
+  for await (const _ of ours) break
+  assert.equal((await failed).code, 'ERR_LIBP2P_RESET')
+})
+
+test('destroy() after the peer ended lets it keep what it got', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  ours.write('answer')
+  theirs.end()
+  for await (const _ of ours);
+  await until(() => ours.writableLength === 0, 'the write')
+  ours.destroy()
+  assert.equal((await within(collect(theirs), 'the end')).toString(), 'answer')
+})
+
 test('a naive echo loses nothing', async (t) => {
   const [a, b] = await startPair(t)
   b.handle('/echo/1', async (stream) => {
