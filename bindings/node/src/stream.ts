@@ -222,7 +222,7 @@ export class Stream extends Duplex implements Source {
     })
   }
 
-  /** Reads one message, framed with its length; null at the end of the peer's flow. */
+  /** Reads one message, framed with its length; null at the end of the peer's flow, and only there. */
   async readMessage(options: MessageOptions = {}): Promise<Buffer | null> {
     checkOptions(options, 'signal', 'timeout', 'max')
     this.#claim('readMessage')
@@ -232,7 +232,8 @@ export class Stream extends Duplex implements Source {
       options.signal?.throwIfAborted()
       return this.#kept.shift() as Buffer
     }
-    if (this.#ended || this.closed) return null
+    if (this.#ended) return null
+    if (this.destroyed) throw this.#whyClosed()
     this.#tellByPromise()
     this.#reading = 'messages'
     const max = integerOf('max', options.max ?? DEFAULT_MESSAGE_LIMIT, 1, 2 ** 30)
@@ -252,6 +253,7 @@ export class Stream extends Duplex implements Source {
     } catch (error) {
       // A timeout and an abort lose nothing; all else ends the stream.
       const { code } = error as { code?: string }
+      if (code === 'ERR_LIBP2P_RESET' && this.destroyed) throw this.#whyClosed() // by this side
       if (code === 'ERR_LIBP2P_RESET' || code === 'ERR_LIBP2P_TOO_BIG') this.destroy(error as Error)
       throw error
     }
@@ -280,12 +282,23 @@ export class Stream extends Duplex implements Source {
     this.#claim('frames')
     const max = integerOf('max', options.max ?? DEFAULT_MESSAGE_LIMIT, 1, 2 ** 30)
     this.#tellByPromise()
-    this.#frames = new Frames(this, (bytes) => {
+    const frames = new Frames(this, (bytes) => {
       this.#unreturned += bytes
       if (this.#unreturned >= WINDOW / 2) this.#returnCredit()
     })
+    if (this.#ended) {
+      frames.end()
+      return frames
+    }
+    if (this.destroyed) throw this.#whyClosed()
+    this.#frames = frames
     this.#watch('messages', max)
-    return this.#frames
+    return frames
+  }
+
+  // A flow that was cut must never look like one that ended.
+  #whyClosed(): Error {
+    return this.errored ?? new ClosedError('the stream is closed')
   }
 
   // An 'error' event that nobody listens to ends the process; here the promise has told it already.
@@ -356,7 +369,7 @@ export class Stream extends Duplex implements Source {
     this.#gone = true
     this.#socket?.destroy()
     lib.p2p_close(this.#handle)
-    this.#frames?.end(error ?? undefined)
+    this.#frames?.end(error ?? this.#whyClosed())
     const writing = this.#writing
     this.#writing = undefined
     writing?.(error ?? new ClosedError('the stream was closed before the write was through'))
@@ -468,8 +481,9 @@ class Frames implements AsyncIterableIterator<Buffer> {
   }
 
   return(): Promise<IteratorResult<Buffer>> {
-    this.#stream.destroy()
     this.#messages.length = 0
+    this.end()
+    this.#stream.destroy()
     return Promise.resolve({ value: undefined, done: true })
   }
 

@@ -98,6 +98,72 @@ for (const mode of ['readMessage', 'frames']) {
   })
 }
 
+const closings = {
+  'closing the node': ({ a }) => a.close(),
+  'destroy()': ({ ours }) => ours.destroy(),
+  'reset()': ({ ours }) => ours.reset(),
+}
+
+for (const [how, close] of Object.entries(closings)) {
+  test(`${how} is no end of the messages`, async (t) => {
+    const closed = { code: 'ERR_LIBP2P_CLOSED' }
+    for (const waits of [false, true]) {
+      const pair = await openPair(t)
+      await pair.theirs.writeMessage('first of two')
+      assert.equal((await pair.ours.readMessage()).toString(), 'first of two')
+      const waiting = waits ? assert.rejects(within(pair.ours.readMessage(), 'the failure'), closed) : undefined
+      await close(pair)
+      await waiting
+      await assert.rejects(within(pair.ours.readMessage(), 'the failure'), closed)
+    }
+    for (const waits of [false, true]) {
+      const pair = await openPair(t)
+      const frames = pair.ours.frames()
+      await pair.theirs.writeMessage('first of two')
+      assert.equal((await frames.next()).value.toString(), 'first of two')
+      const waiting = waits ? assert.rejects(within(frames.next(), 'the failure'), closed) : undefined
+      await close(pair)
+      if (waits) await waiting
+      else await assert.rejects(within(frames.next(), 'the failure'), closed)
+      assert.throws(() => pair.ours.frames(), { code: /^ERR_LIBP2P_(CLOSED|STATE)$/ })
+    }
+    const pair = await openPair(t)
+    await close(pair)
+    assert.throws(() => pair.ours.frames(), closed)
+  })
+}
+
+test('a reset that a write met is no end of the messages', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  theirs.reset(4)
+  const writing = async () => {
+    for (;;) await ours.writeMessage('x')
+  }
+  await assert.rejects(within(writing(), 'the failure'), { code: 'ERR_LIBP2P_RESET' })
+  await assert.rejects(within(ours.readMessage(), 'the failure'), { code: 'ERR_LIBP2P_RESET', reason: 4 })
+})
+
+test('after their end there are no messages, and that is told each time', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  theirs.end()
+  assert.equal(await within(ours.readMessage(), 'the end'), null)
+  assert.equal((await within(ours.frames().next(), 'the end')).done, true)
+  ours.destroy()
+  assert.equal(await within(ours.readMessage(), 'the end'), null)
+  assert.equal((await within(ours.frames().next(), 'the end')).done, true)
+  theirs.closeRead()
+  assert.equal((await within(theirs.frames().next(), 'the end')).done, true)
+})
+
+test('leaving a loop over frames() destroys the stream, and ends the loop', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  await theirs.writeMessage('one')
+  const frames = ours.frames()
+  for await (const _ of frames) break
+  assert.equal(ours.destroyed, true)
+  assert.equal((await frames.next()).done, true)
+})
+
 test('closeRead() ends frames() and throws away a message that waits; writing goes on', async (t) => {
   const { ours, theirs } = await openPair(t)
   const frames = theirs.frames()

@@ -359,6 +359,19 @@ test('a read deadline ends the stream with a timeout', async (t) => {
   assert.throws(() => ours.setDeadline({ read: -5 }), { code: 'ERR_LIBP2P_INVALID' })
 })
 
+test('a read deadline is no end for the peer', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  theirs.on('end', () => assert.fail('half a file ended as a whole one'))
+  const heard = next(theirs, 'error')
+  ours.resume()
+  ours.write('half')
+  await next(theirs, 'data')
+  const failed = next(ours, 'error')
+  ours.setDeadline({ read: 1 })
+  assert.equal((await failed).code, 'ERR_LIBP2P_TIMEOUT')
+  assert.equal((await heard).code, 'ERR_LIBP2P_RESET')
+})
+
 test('the first protocol that the peer speaks is taken', async (t) => {
   const [a, b] = await startPair(t)
   b.handle(['/chat/1', '/chat/0'], async () => {})
@@ -380,19 +393,6 @@ test('a name that ends in * serves all with that prefix', async (t) => {
   stream.end()
   assert.equal((await collect(stream)).toString(), '/files/readme/1')
 })
-test('a read deadline is no end for the peer', async (t) => {
-  const { ours, theirs } = await openPair(t)
-  theirs.on('end', () => assert.fail('half a file ended as a whole one'))
-  const heard = next(theirs, 'error')
-  ours.resume()
-  ours.write('half')
-  await next(theirs, 'data')
-  const failed = next(ours, 'error')
-  ours.setDeadline({ read: 1 })
-  assert.equal((await failed).code, 'ERR_LIBP2P_TIMEOUT')
-  assert.equal((await heard).code, 'ERR_LIBP2P_RESET')
-})
-
 
 /** How opening a stream that nobody serves, or whose handler fails at once, ends: the failure meets the opening or the stream. */
 async function failureOf(node, peer, protocol) {
