@@ -107,7 +107,7 @@ func (d *DHT) newTable(network string) (t *dhtTable, err error) {
 		kad.Mode(kad.ModeServer),
 		// Named in full: with a prefix upstream insists on validators of its own types, which are not guarded.
 		kad.ProtocolPrefix("/libp2pgo"), kad.V1ProtocolOverride(t.protocol),
-		kad.Validator(d.validator), kad.Datastore(t.data),
+		kad.Validator(d.validator), kad.Datastore(t.data), kad.WithCustomMessageSender(newDHTSender),
 		kad.BucketSize(c.BucketSize), kad.Concurrency(c.Concurrency), kad.Resiliency(c.Resiliency),
 		kad.MaxRecordAge(milliseconds(c.RecordAgeMs)),
 		kad.ProviderManagerOpts(records.ProvideValidity(milliseconds(c.ProviderAgeMs))),

@@ -191,7 +191,7 @@ func TestPeerIDVectors(t *testing.T) {
 		_, err := core.ParsePeer(bad)
 		mustMatch(t, err, core.ErrParse)
 	}
-	for _, bad := range [][]byte{nil, {0}, {0, 0}, {0x12, 0x20, 1}, bytes.Repeat([]byte{255}, 40)} {
+	for _, bad := range [][]byte{nil, {0}, {0, 0}, {0x12, 0x20, 1}, bytes.Repeat([]byte{255}, 40), append([]byte{0, 200, 1}, make([]byte, 200)...)} {
 		_, err := core.PeerIDFromBytes(bad)
 		mustMatch(t, err, core.ErrParse)
 	}

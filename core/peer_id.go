@@ -9,6 +9,9 @@ import (
 // the square of the length.
 const maxPeerIDText = 512
 
+// maxPeerID bounds the bytes of a peer id: writing one takes time with their square too. The longest hash in use makes 66.
+const maxPeerID = 128
+
 // ParsePeer reads a peer id in its base58 ("12D3KooW...") or CID ("bafz...") form.
 func ParsePeer(text string) (id peer.ID, err error) {
 	defer Recovered("parse a peer id", &err)
@@ -25,6 +28,9 @@ func ParsePeer(text string) (id peer.ID, err error) {
 
 // PeerIDFromBytes reads a peer id in its binary form, a multihash.
 func PeerIDFromBytes(data []byte) (peer.ID, error) {
+	if len(data) > maxPeerID {
+		return "", Errorf(ErrParse, "%d bytes are not a peer id: at most %d are", len(data), maxPeerID)
+	}
 	hash, err := multihash.Decode(data)
 	if err != nil {
 		return "", Errorf(ErrParse, "%d bytes are not a peer id: %s", len(data), err)

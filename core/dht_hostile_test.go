@@ -1,0 +1,101 @@
+package core_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"io"
+	"testing"
+
+	"github.com/libp2p/go-libp2p"
+	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/libp2pgo/libp2pgo/core"
+)
+
+// foreignServer starts a DHT server that is none of ours. answer makes its answers; nil: there is none, and the stream is reset.
+func foreignServer(t testing.TB, answer func(request *pb.Message) *pb.Message, options ...libp2p.Option) host.Host {
+	t.Helper()
+	h, err := libp2p.New(append(options, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	h.SetStreamHandler("/libp2pgo/kad/1.0.0", func(s network.Stream) {
+		defer s.Reset()
+		r := bufio.NewReader(s)
+		for {
+			size, err := binary.ReadUvarint(r)
+			if err != nil {
+				return
+			}
+			data, request := make([]byte, size), &pb.Message{}
+			if _, err = io.ReadFull(r, data); err != nil || proto.Unmarshal(data, request) != nil {
+				return
+			}
+			said := answer(request)
+			if said == nil {
+				return
+			}
+			said.Type, said.Key = request.Type, request.Key
+			if data, err = proto.Marshal(said); err == nil {
+				_, err = s.Write(append(binary.AppendUvarint(nil, uint64(len(data))), data...))
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+	return h
+}
+
+// clientOf starts a client of the DHT in whose table the servers are.
+func clientOf(t testing.TB, servers []host.Host, pairs ...string) *core.Node {
+	t.Helper()
+	n := start(t, append([]string{"dht.mode", "client"}, pairs...)...)
+	for _, h := range servers {
+		connectHost(t, n, h)
+	}
+	if _, err := table(t, n).Bootstrap(timeout(t), len(servers)); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func connectHost(t testing.TB, n *core.Node, h host.Host) {
+	t.Helper()
+	if _, err := n.Connect(timeout(t), []string{h.Addrs()[0].String() + "/p2p/" + h.ID().String()}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whatever a server calls a peer id, searches and lookups end, and tell of peers only.
+func TestDHTLeavesOutIDsThatAreNone(t *testing.T) {
+	long := binary.AppendUvarint([]byte{0}, 2<<20) // the identity hash
+	long = append(long, bytes.Repeat([]byte{1}, 2<<20)...)
+	provider := randomPeer(t)
+	var none []*pb.Message_Peer
+	for _, id := range [][]byte{long, nil, []byte("no hash"), {0, 0}} {
+		none = append(none, &pb.Message_Peer{Id: id})
+	}
+	server := foreignServer(t, func(request *pb.Message) *pb.Message {
+		if request.Type == pb.Message_GET_PROVIDERS {
+			return &pb.Message{ProviderPeers: append([]*pb.Message_Peer{{Id: []byte(provider)}}, none...)}
+		}
+		return &pb.Message{CloserPeers: none}
+	})
+	n := clientOf(t, []host.Host{server})
+	found := providers(t, n, "/data")
+	if _, ok := found[provider]; !ok || len(found) != 1 {
+		t.Fatalf("%d providers", len(found))
+	}
+	peers, err := table(t, n).ClosestPeers(timeout(t), "/app/x")
+	if err != nil || len(peers) != 1 || peers[0] != server.ID() {
+		t.Fatalf("%d closest peers, %v", len(peers), err)
+	}
+	_, err = table(t, n).FindPeer(timeout(t), randomPeer(t))
+	mustMatch(t, err, core.ErrNotFound)
+}
