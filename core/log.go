@@ -6,7 +6,6 @@ import (
 	"log"
 	"log/slog"
 	"math"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -89,12 +88,12 @@ var logger = newLogger("p2pgo")
 
 func init() {
 	logs.lowest.Store(int64(levelOff))
-	// These must come before anything else logs: without them go-libp2p writes to stderr, so does the DHT, and so does quic-go, when the kernel
-	// grants a smaller receive buffer than it asked for.
+	// These must come before anything else logs: without them go-libp2p writes to stderr, and so does the DHT. quic-go, which does when the kernel
+	// grants a smaller receive buffer than it asked for, is CaptureStandardLog's: its own switch is an environment variable, and a library must not
+	// set one in a host whose threads may be reading others.
 	gologshim.SetDefaultHandler(logHandler{})
 	captureZap()
 	captureCanonical()
-	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 }
 
 // newLogger makes a logger for a subsystem, for those parts of the stack that take one.

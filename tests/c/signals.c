@@ -2,7 +2,11 @@
 #include "support.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 
 /* A stream whose peer is gone, written to from the library's threads and from ours. */
 static void write_to_a_gone_peer(void)
@@ -159,6 +163,68 @@ TEST(loading__leaves_the_handlers_of_other_signals_alone)
         if (action.sa_handler != SIG_DFL) FAIL("signal %d has a handler", ours[i]);
     }
 }
+
+/* The kernel keeps the environment as the program got it. */
+TEST(loading__leaves_the_environment_alone)
+{
+    extern char **environ;
+    static char given[1 << 20];
+    char *text, *at = given;
+    GOOD(p2p_build_info(&text)); /* the library has started when it answers */
+    p2p_free(text);
+    FILE *file = fopen("/proc/self/environ", "r");
+    CHECK(file != NULL);
+    const size_t len = fread(given, 1, sizeof given - 1, file);
+    fclose(file);
+    for (char **variable = environ; *variable; variable++) {
+        if (at == given + len) FAIL("a new variable: %s", *variable);
+        EQUAL_TEXT(*variable, at);
+        at += strlen(at) + 1;
+    }
+    EQUAL(at - given, len);
+}
+
+/* Has the kernel ignore what any thread asks of the size of a socket's buffer. */
+static int keep_buffers_small(void)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_setsockopt, 0, 6),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SO_RCVBUF, 3, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SO_RCVBUFFORCE, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SO_SNDBUF, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SO_SNDBUFFORCE, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {sizeof rules / sizeof *rules, rules};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
+}
+
+/* QUIC complains of small buffers: into the log, and nowhere else. */
+SCENARIO(opens_quic_with_small_buffers)
+{
+    char said[4096] = "";
+    struct taken *taken = malloc(sizeof *taken);
+    p2p_handle queue = new_queue();
+    FILE *file = tmpfile();
+    CHECK(file && dup2(fileno(file), STDERR_FILENO) == STDERR_FILENO);
+    if (!keep_buffers_small()) _exit(0); /* a kernel without filters, or a box that forbids them */
+    GOOD(p2p_log_level("std", "warn"));
+    GOOD(p2p_log_queue(queue, 0));
+    p2p_handle node = new_node(QUIC, NULL);
+    wait_event(queue, P2P_EVENT_LOG, taken);
+    CONTAINS(taken->text, "buffer size");
+    CHECK(pread(fileno(file), said, sizeof said - 1, 0) >= 0);
+    EQUAL_TEXT(said, "");
+    GOOD(p2p_close(node));
+    GOOD(p2p_log_queue(0, 0));
+    GOOD(p2p_close(queue));
+    free(taken);
+}
+
+TEST(quic__with_small_buffers_writes_nothing_to_stderr) { ENDS_WELL(run_scenario("opens_quic_with_small_buffers")); }
 
 static void *use_the_library(void *pair_of_nodes)
 {
