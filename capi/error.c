@@ -20,9 +20,16 @@ static __thread struct last *last;
 static pthread_key_t last_key; /* frees it when the thread ends */
 static pthread_once_t last_once = PTHREAD_ONCE_INIT;
 
+/* Destructors of the host that come later may call the library once more: they get a new one. */
+static void last_free(void *of_thread)
+{
+    last = NULL;
+    free(of_thread);
+}
+
 static void last_key_make(void)
 {
-    pthread_key_create(&last_key, free);
+    pthread_key_create(&last_key, last_free);
 }
 
 static struct last *last_get(void)

@@ -385,6 +385,42 @@ TEST(forked_child__is_refused)
     EQUAL(end, 0);
 }
 
+/* What a thread's end gives back may be given to somebody else at once. */
+#define WORDS 8200
+static pthread_key_t late;
+static int late_intact;
+
+static void call_late(void *unused)
+{
+    (void)unused;
+    char *ours = malloc(WORDS), *text, all[WORDS];
+    memset(ours, 'x', WORDS);
+    memset(all, 'x', WORDS);
+    late_intact = p2p_id_info(NULL, &text) == P2P_E_INVALID && strstr(p2p_last_error(), "peer") && memcmp(ours, all, WORDS) == 0;
+    free(ours);
+}
+
+static void *fail_and_end(void *unused)
+{
+    (void)unused;
+    char *text;
+    ERROR(p2p_id_info(NULL, &text), P2P_E_INVALID);
+    pthread_setspecific(late, &late);
+    return NULL;
+}
+
+TEST(last_error__may_be_set_while_its_thread_ends)
+{
+    pthread_t thread;
+    char *text;
+    ERROR(p2p_id_info(NULL, &text), P2P_E_INVALID); /* the library's destructor comes before one that is made later */
+    CHECK(pthread_key_create(&late, call_late) == 0);
+    CHECK(pthread_create(&thread, NULL, fail_and_end, NULL) == 0);
+    pthread_join(thread, NULL);
+    pthread_key_delete(late);
+    CHECK(late_intact);
+}
+
 static void *use(void *unused)
 {
     (void)unused;
