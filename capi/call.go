@@ -29,7 +29,7 @@ func run(h *handle, wait *C.struct_front_wait, do func(context.Context) (outcome
 	return runFor(h, owner, wait, do, deliver)
 }
 
-// runFor is run for a call that p2p_cancel finds under another owner than h.
+// runFor is run for a call that has another owner than h: p2p_cancel finds it there, and its completion names it.
 func runFor(h *handle, owner C.p2p_handle, wait *C.struct_front_wait, do func(context.Context) (outcome, error), deliver func(*outcome) C.int) C.int {
 	if wait.queue == 0 {
 		ctx, done := h.contextFor(owner, wait)
@@ -55,7 +55,7 @@ func runFor(h *handle, owner C.p2p_handle, wait *C.struct_front_wait, do func(co
 		defer out.release()
 		o, err := guarded(ctx, do)
 		done()
-		complete(out, h.id, tag, ctx, &o, err)
+		complete(out, owner, tag, ctx, &o, err)
 	})
 	return C.P2P_PENDING
 }

@@ -318,6 +318,28 @@ TEST(node_new__is_cancelled_under_its_first_argument)
     free(done);
 }
 
+TEST(completion__names_its_owner)
+{
+    p2p_handle queue = new_queue(), config;
+    struct taken *done = malloc(sizeof *done);
+    const p2p_call call = on(queue, 9);
+    GOOD(p2p_config_new("{\"listen\": []}", &config));
+    EQUAL(p2p_node_new(config, 0, 0, NULL, &call), P2P_PENDING);
+    DONE_GOOD(queue, 9, done);
+    EQUAL(done->event.subject, config);
+    GOOD(p2p_close(done->event.object));
+    EQUAL(p2p_node_new(0, 0, 0, NULL, &call), P2P_PENDING);
+    DONE_GOOD(queue, 9, done);
+    EQUAL(done->event.subject, queue);
+    GOOD(p2p_close(done->event.object));
+    EQUAL(p2p_address_resolve(NOWHERE, NULL, NULL, &call), P2P_PENDING);
+    DONE_GOOD(queue, 9, done);
+    EQUAL(done->event.subject, queue);
+    GOOD(p2p_close(config));
+    GOOD(p2p_close(queue));
+    free(done);
+}
+
 #define IS_NULL(call, name)                                                                 \
     do {                                                                                    \
         ERROR(call, P2P_E_INVALID);                                                         \
