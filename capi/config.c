@@ -3,9 +3,9 @@
 
 int p2p_config_new(const char *json, p2p_handle *config_out)
 {
+    CLEAR(config_out);
     ENTER();
     NEED(config_out);
-    CLEAR(config_out);
     return go_config_new((char *)json, config_out);
 }
 
@@ -27,17 +27,17 @@ int p2p_config_set_secret(p2p_handle config, const char *path, const uint8_t *da
 
 int p2p_config_get(p2p_handle config, const char *path, char **json_out)
 {
+    CLEAR(json_out);
     ENTER();
     NEED(path);
     NEED(json_out);
-    CLEAR(json_out);
     return go_config_get(config, (char *)path, json_out);
 }
 
 int p2p_config_schema(char **json_out)
 {
+    CLEAR(json_out);
     ENTER();
     NEED(json_out);
-    CLEAR(json_out);
     return go_config_schema(json_out);
 }

@@ -27,9 +27,9 @@ int p2p_dht_get(p2p_handle node, const char *key, const char *options, uint8_t *
 {
     struct front_wait wait;
 
-    ENTER();
     CLEAR(data_out);
     CLEAR(len_out);
+    ENTER();
     NEED(key);
     WAIT(call, &wait);
     NEED_OUT(&wait, data_out);
@@ -39,9 +39,9 @@ int p2p_dht_get(p2p_handle node, const char *key, const char *options, uint8_t *
 
 int p2p_dht_search(p2p_handle node, const char *key, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *search_out)
 {
+    CLEAR(search_out);
     ENTER();
     NEED(search_out);
-    CLEAR(search_out);
     NEED(key);
     return go_dht_search(node, (char *)key, (char *)options, queue, tag, search_out);
 }
@@ -99,9 +99,9 @@ int p2p_dht_provide_stop(p2p_handle node, const char *keys, const p2p_call *call
 
 int p2p_dht_find_providers(p2p_handle node, const char *key, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *search_out)
 {
+    CLEAR(search_out);
     ENTER();
     NEED(search_out);
-    CLEAR(search_out);
     NEED(key);
     return go_dht_find_providers(node, (char *)key, (char *)options, queue, tag, search_out);
 }
@@ -110,8 +110,8 @@ int p2p_dht_find_peer(p2p_handle node, const char *peer, char **addresses_out, c
 {
     struct front_wait wait;
 
-    ENTER();
     CLEAR(addresses_out);
+    ENTER();
     NEED(peer);
     WAIT(call, &wait);
     NEED_OUT(&wait, addresses_out);
@@ -122,8 +122,8 @@ int p2p_dht_closest_peers(p2p_handle node, const char *key, char **peers_out, co
 {
     struct front_wait wait;
 
-    ENTER();
     CLEAR(peers_out);
+    ENTER();
     NEED(key);
     WAIT(call, &wait);
     NEED_OUT(&wait, peers_out);
@@ -148,8 +148,8 @@ int p2p_dht_mode(p2p_handle node, const char *mode)
 
 int p2p_dht_info(p2p_handle node, char **json_out)
 {
+    CLEAR(json_out);
     ENTER();
     NEED(json_out);
-    CLEAR(json_out);
     return go_dht_info(node, json_out);
 }

@@ -5,8 +5,8 @@ int p2p_peer_explain(p2p_handle node, const char *addresses, const char *options
 {
     struct front_wait wait;
 
-    ENTER();
     CLEAR(text_out);
+    ENTER();
     NEED(addresses);
     WAIT(call, &wait);
     NEED_OUT(&wait, text_out);

@@ -51,7 +51,7 @@ int front_kind(p2p_handle handle, int kind);
             NEED(pointer);                        \
     } while (0)
 
-/* CLEAR sets an out-parameter to nothing, so that an error leaves nothing to free. */
+/* CLEAR sets an out-parameter to nothing. It comes before everything that may fail, so that no error leaves something that could be freed. */
 #define CLEAR(out)     \
     do {               \
         if (out)       \

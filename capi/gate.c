@@ -31,16 +31,16 @@ int p2p_gate_default(p2p_handle node, const char *verdict)
 
 int p2p_gate_list(p2p_handle node, char **json_out)
 {
+    CLEAR(json_out);
     ENTER();
     NEED(json_out);
-    CLEAR(json_out);
     return go_gate_list(node, json_out);
 }
 
 int p2p_gate_ask(p2p_handle node, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out)
 {
+    CLEAR(service_out);
     ENTER();
     NEED(service_out);
-    CLEAR(service_out);
     return go_gate_ask(node, (char *)options, queue, tag, service_out);
 }

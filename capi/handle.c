@@ -43,9 +43,9 @@ int p2p_kind(p2p_handle handle)
 
 int p2p_parent(p2p_handle handle, p2p_handle *parent_out)
 {
+    CLEAR(parent_out);
     ENTER();
     NEED(parent_out);
-    CLEAR(parent_out);
     if (is_queue(handle)) {
         int code = p2p_kind(handle);
 
@@ -56,9 +56,9 @@ int p2p_parent(p2p_handle handle, p2p_handle *parent_out)
 
 int p2p_info(p2p_handle handle, char **json_out)
 {
+    CLEAR(json_out);
     ENTER();
     NEED(json_out);
-    CLEAR(json_out);
     return is_queue(handle) ? queue_info(handle, json_out) : go_info(handle, json_out);
 }
 

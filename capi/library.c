@@ -15,9 +15,9 @@ const char *p2p_version(void)
 
 int p2p_build_info(char **json_out)
 {
+    CLEAR(json_out);
     ENTER();
     NEED(json_out);
-    CLEAR(json_out);
     return go_build_info(json_out);
 }
 
@@ -66,9 +66,9 @@ int p2p_runtime_tune(int32_t threads, int64_t heap_bytes)
 
 int p2p_runtime_info(char **json_out)
 {
+    CLEAR(json_out);
     ENTER();
     NEED(json_out);
-    CLEAR(json_out);
     return go_runtime_info(json_out);
 }
 

@@ -3,8 +3,8 @@
 
 int p2p_limits_info(p2p_handle node, char **json_out)
 {
+    CLEAR(json_out);
     ENTER();
     NEED(json_out);
-    CLEAR(json_out);
     return go_limits_info(node, json_out);
 }

@@ -3,8 +3,8 @@
 
 int p2p_node_listen(p2p_handle node, const char *addresses, char **bound_out)
 {
-    ENTER();
     CLEAR(bound_out);
+    ENTER();
     NEED(addresses);
     return go_node_listen(node, (char *)addresses, bound_out);
 }

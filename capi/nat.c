@@ -3,9 +3,9 @@
 
 int p2p_nat_info(p2p_handle node, char **json_out)
 {
+    CLEAR(json_out);
     ENTER();
     NEED(json_out);
-    CLEAR(json_out);
     return go_nat_info(node, json_out);
 }
 
@@ -13,8 +13,8 @@ int p2p_nat_wait(p2p_handle node, const char *what, char **reachability_out, con
 {
     struct front_wait wait;
 
-    ENTER();
     CLEAR(reachability_out);
+    ENTER();
     WAIT(call, &wait);
     return go_nat_wait(node, (char *)what, reachability_out, &wait);
 }

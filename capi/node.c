@@ -5,8 +5,8 @@ int p2p_node_new(p2p_handle config, p2p_handle queue, uint64_t tag, p2p_handle *
 {
     struct front_wait wait;
 
-    ENTER();
     CLEAR(node_out);
+    ENTER();
     WAIT(call, &wait);
     NEED_OUT(&wait, node_out);
     return go_node_new(config, queue, tag, node_out, &wait);
@@ -23,16 +23,16 @@ int p2p_node_close(p2p_handle node, const p2p_call *call)
 
 int p2p_node_id(p2p_handle node, char **peer_out)
 {
+    CLEAR(peer_out);
     ENTER();
     NEED(peer_out);
-    CLEAR(peer_out);
     return go_node_id(node, peer_out);
 }
 
 int p2p_node_addresses(p2p_handle node, char **addresses_out)
 {
+    CLEAR(addresses_out);
     ENTER();
     NEED(addresses_out);
-    CLEAR(addresses_out);
     return go_node_addresses(node, addresses_out);
 }

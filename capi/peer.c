@@ -5,8 +5,8 @@ int p2p_peer_connect(p2p_handle node, const char *addresses, char **peer_out, co
 {
     struct front_wait wait;
 
-    ENTER();
     CLEAR(peer_out);
+    ENTER();
     NEED(addresses);
     WAIT(call, &wait);
     return go_peer_connect(node, (char *)addresses, peer_out, &wait);
@@ -21,17 +21,17 @@ int p2p_peer_disconnect(p2p_handle node, const char *peer)
 
 int p2p_peer_list(p2p_handle node, char **peers_out)
 {
+    CLEAR(peers_out);
     ENTER();
     NEED(peers_out);
-    CLEAR(peers_out);
     return go_peer_list(node, peers_out);
 }
 
 int p2p_peer_info(p2p_handle node, const char *peer, char **json_out)
 {
+    CLEAR(json_out);
     ENTER();
     NEED(json_out);
-    CLEAR(json_out);
     return go_peer_info(node, (char *)peer, json_out);
 }
 
@@ -39,8 +39,8 @@ int p2p_peer_ping(p2p_handle node, const char *peer, int64_t *rtt_out, const p2p
 {
     struct front_wait wait;
 
-    ENTER();
     CLEAR(rtt_out);
+    ENTER();
     NEED(peer);
     WAIT(call, &wait);
     NEED_OUT(&wait, rtt_out);

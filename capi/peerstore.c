@@ -3,8 +3,8 @@
 
 int p2p_peer_add(p2p_handle node, const char *addresses, int64_t ttl_ms, char **peer_out)
 {
-    ENTER();
     CLEAR(peer_out);
+    ENTER();
     NEED(addresses);
     return go_peer_add(node, (char *)addresses, ttl_ms, peer_out);
 }
@@ -18,9 +18,9 @@ int p2p_peer_forget(p2p_handle node, const char *peer)
 
 int p2p_peer_known(p2p_handle node, char **peers_out)
 {
+    CLEAR(peers_out);
     ENTER();
     NEED(peers_out);
-    CLEAR(peers_out);
     return go_peer_known(node, peers_out);
 }
 
@@ -35,9 +35,9 @@ int p2p_peer_put(p2p_handle node, const char *peer, const char *name, const uint
 
 int p2p_peer_get(p2p_handle node, const char *peer, const char *name, uint8_t **data_out, size_t *len_out)
 {
-    ENTER();
     CLEAR(data_out);
     CLEAR(len_out);
+    ENTER();
     NEED(peer);
     NEED(name);
     NEED(data_out);
@@ -47,9 +47,9 @@ int p2p_peer_get(p2p_handle node, const char *peer, const char *name, uint8_t **
 
 int p2p_peer_record(p2p_handle node, const char *peer, uint8_t **record_out, size_t *len_out)
 {
-    ENTER();
     CLEAR(record_out);
     CLEAR(len_out);
+    ENTER();
     NEED(record_out);
     NEED(len_out);
     return go_peer_record(node, (char *)peer, record_out, len_out);
@@ -57,8 +57,8 @@ int p2p_peer_record(p2p_handle node, const char *peer, uint8_t **record_out, siz
 
 int p2p_peer_add_record(p2p_handle node, const uint8_t *record, size_t len, int64_t ttl_ms, char **peer_out)
 {
-    ENTER();
     CLEAR(peer_out);
+    ENTER();
     NEED_BYTES(record, len);
     return go_peer_add_record(node, (uint8_t *)record, len, ttl_ms, peer_out);
 }

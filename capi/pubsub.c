@@ -3,9 +3,9 @@
 
 int p2p_topic_join(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *topic_out)
 {
+    CLEAR(topic_out);
     ENTER();
     NEED(topic_out);
-    CLEAR(topic_out);
     NEED(name);
     return go_topic_join(node, (char *)name, (char *)options, queue, tag, topic_out);
 }
@@ -24,16 +24,16 @@ int p2p_topic_publish(p2p_handle topic, const uint8_t *data, size_t len, int32_t
 
 int p2p_topic_subscribe(p2p_handle topic, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *subscription_out)
 {
+    CLEAR(subscription_out);
     ENTER();
     NEED(subscription_out);
-    CLEAR(subscription_out);
     return go_topic_subscribe(topic, (char *)options, queue, tag, subscription_out);
 }
 
 int p2p_topic_peers(p2p_handle topic, char **peers_out)
 {
+    CLEAR(peers_out);
     ENTER();
     NEED(peers_out);
-    CLEAR(peers_out);
     return go_topic_peers(topic, peers_out);
 }

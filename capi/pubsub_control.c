@@ -22,9 +22,9 @@ int p2p_topic_score_set(p2p_handle topic, const char *options)
 
 int p2p_pubsub_info(p2p_handle node, char **json_out)
 {
+    CLEAR(json_out);
     ENTER();
     NEED(json_out);
-    CLEAR(json_out);
     return go_pubsub_info(node, json_out);
 }
 
@@ -65,8 +65,8 @@ int p2p_pubsub_direct_remove(p2p_handle node, const char *peer)
 
 int p2p_pubsub_trace(p2p_handle node, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *trace_out)
 {
+    CLEAR(trace_out);
     ENTER();
     NEED(trace_out);
-    CLEAR(trace_out);
     return go_pubsub_trace(node, (char *)options, queue, tag, trace_out);
 }

@@ -179,9 +179,9 @@ int p2p_queue_new(size_t max_bytes, p2p_handle *queue_out)
     struct queue *q, **slot;
     pthread_condattr_t attr;
 
+    CLEAR(queue_out);
     ENTER();
     NEED(queue_out);
-    *queue_out = 0;
     if ((q = calloc(1, sizeof *q)) == NULL)
         return error_fmt(P2P_E_NOMEM, "queue: out of memory");
     q->max_bytes = max_bytes > 0 ? max_bytes : DEFAULT_BYTES;
@@ -335,9 +335,10 @@ int p2p_queue_fd(p2p_handle queue, int *fd_out)
     int code = 0;
     struct queue *q;
 
+    if (fd_out)
+        *fd_out = -1;
     ENTER();
     NEED(fd_out);
-    *fd_out = -1;
     if ((q = queue_acquire(queue, &code)) == NULL)
         return code;
     pthread_mutex_lock(&q->mutex);

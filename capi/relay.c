@@ -6,9 +6,9 @@ int p2p_relay_reserve(p2p_handle node, const char *addresses, p2p_handle queue, 
 {
     struct front_wait wait;
 
-    ENTER();
     CLEAR(reservation_out);
     CLEAR(relayed_out);
+    ENTER();
     NEED(addresses);
     WAIT(call, &wait);
     NEED_OUT(&wait, reservation_out);
@@ -17,9 +17,9 @@ int p2p_relay_reserve(p2p_handle node, const char *addresses, p2p_handle queue, 
 
 int p2p_relay_info(p2p_handle node, char **json_out)
 {
+    CLEAR(json_out);
     ENTER();
     NEED(json_out);
-    CLEAR(json_out);
     return go_relay_info(node, json_out);
 }
 

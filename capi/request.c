@@ -6,9 +6,9 @@ int p2p_request_send(p2p_handle node, const char *peer, const char *protocol, co
 {
     struct front_wait wait;
 
-    ENTER();
     CLEAR(answer_out);
     CLEAR(answer_len_out);
+    ENTER();
     NEED(peer);
     NEED(protocol);
     NEED_BYTES(data, len);
@@ -23,8 +23,8 @@ int p2p_request_open(p2p_handle node, const char *peer, const char *protocol, co
 {
     struct front_wait wait;
 
-    ENTER();
     CLEAR(exchange_out);
+    ENTER();
     NEED(peer);
     NEED(protocol);
     NEED_BYTES(data, len);
@@ -37,9 +37,9 @@ int p2p_request_next(p2p_handle exchange, uint8_t **part_out, size_t *part_len_o
 {
     struct front_wait wait;
 
-    ENTER();
     CLEAR(part_out);
     CLEAR(part_len_out);
+    ENTER();
     WAIT(call, &wait);
     NEED_OUT(&wait, part_out);
     NEED_OUT(&wait, part_len_out);
@@ -48,9 +48,9 @@ int p2p_request_next(p2p_handle exchange, uint8_t **part_out, size_t *part_len_o
 
 int p2p_request_serve(p2p_handle node, const char *protocol, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out)
 {
+    CLEAR(service_out);
     ENTER();
     NEED(service_out);
-    CLEAR(service_out);
     NEED(protocol);
     return go_request_serve(node, (char *)protocol, (char *)options, queue, tag, service_out);
 }

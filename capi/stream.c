@@ -3,9 +3,9 @@
 
 int p2p_stream_serve(p2p_handle node, const char *protocols, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out)
 {
+    CLEAR(service_out);
     ENTER();
     NEED(service_out);
-    CLEAR(service_out);
     NEED(protocols);
     return go_stream_serve(node, (char *)protocols, (char *)options, queue, tag, service_out);
 }
@@ -14,8 +14,8 @@ int p2p_stream_open(p2p_handle node, const char *peer, const char *protocols, co
 {
     struct front_wait wait;
 
-    ENTER();
     CLEAR(stream_out);
+    ENTER();
     NEED(peer);
     NEED(protocols);
     WAIT(call, &wait);
@@ -52,9 +52,9 @@ int p2p_stream_read_message(p2p_handle stream, size_t max, uint8_t **data_out, s
 {
     struct front_wait wait;
 
-    ENTER();
     CLEAR(data_out);
     CLEAR(len_out);
+    ENTER();
     WAIT(call, &wait);
     NEED_OUT(&wait, data_out);
     NEED_OUT(&wait, len_out);
@@ -123,8 +123,9 @@ int p2p_stream_credit(p2p_handle stream, size_t bytes)
 
 int p2p_stream_fd(p2p_handle stream, int *fd_out)
 {
+    if (fd_out)
+        *fd_out = -1;
     ENTER();
     NEED(fd_out);
-    *fd_out = -1;
     return go_stream_fd(stream, fd_out);
 }

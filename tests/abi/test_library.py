@@ -89,5 +89,67 @@ class Loaded(unittest.TestCase):
             self.assertEqual(self.library.p2p_error_name(code).decode(), "P2P_E_UNKNOWN")
 
 
+class OutParameters(unittest.TestCase):
+    """Whatever a call says, its out-parameters are set: an error leaves nothing there that could be taken for a result, and freed."""
+
+    POISON = 0xA5A5A5A5A5A5A5A5
+
+    @classmethod
+    def setUpClass(cls):
+        functions = json.loads(LIST.read_text(encoding="utf-8"))["functions"]
+        cls.library = ctypes.CDLL(str(LIBRARY))
+        cls.library.p2p_build_info(ctypes.byref(ctypes.c_void_p()))  # it has started
+        cls.functions = {name: f["parameters"] for name, f in functions.items() if any(cls.is_out(p) for p in f["parameters"])}
+
+    @staticmethod
+    def is_out(parameter):
+        return parameter["name"].endswith("_out") and parameter["name"] != "results_out"  # that is the caller's array
+
+    def call(self, name, absent=None):
+        """Calls with nothing but out-parameters, of which one may be absent too. Returns the result and what they hold, by name."""
+        arguments, outs = [], {}
+        for p in self.functions[name]:
+            if self.is_out(p) and p["name"] != absent:
+                outs[p["name"]] = (ctypes.c_int if p["type"] == "int *" else ctypes.c_uint64)(self.POISON)
+                arguments.append(ctypes.byref(outs[p["name"]]))
+            else:
+                arguments.append(None if "*" in p["type"] else ctypes.c_uint64(0))
+        return getattr(self.library, name)(*arguments), {n: out.value for n, out in outs.items()}
+
+    def wrong(self, absents):
+        """What is not as it should be, as lines; absents: which parameters of a function to leave out in turn."""
+        lines = []
+        for name, parameters in self.functions.items():
+            for absent in absents(parameters):
+                code, outs = self.call(name, absent)
+                for out, value in outs.items():
+                    nothing = -1 if out == "fd_out" else 0
+                    if value != nothing if code < 0 else value == self.POISON:
+                        lines.append(f"{name} without {absent or 'inputs'}: {code}, and {out} is {value:#x}")
+        return lines
+
+    def test_there_are_many(self):
+        self.assertGreater(len(self.functions), 60)
+
+    def test_are_set_when_inputs_are_missing(self):
+        self.assertEqual(self.wrong(lambda parameters: [None]), [])
+
+    def test_are_set_when_another_one_is_missing(self):
+        self.assertEqual(self.wrong(lambda parameters: [p["name"] for p in parameters if self.is_out(p)]), [])
+
+    def test_are_set_in_a_forked_child(self):
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.write(write, "\n".join(self.wrong(lambda parameters: [None])).encode() or b"-")
+            finally:
+                os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            self.assertEqual(pipe.read(), "-")
+        os.waitpid(child, 0)
+
+
 if __name__ == "__main__":
     unittest.main()
