@@ -228,7 +228,10 @@ func (s *Stream) WriteContext(ctx context.Context, p []byte) (n int, err error) 
 		return 0, err
 	}
 	defer s.endWrite()
-	return s.send(ctx, p)
+	if n, err = s.send(ctx, p); n < len(p) && Kind(err) == ErrClosed {
+		s.abandon(err, nil) // while the turn is held: the close that follows would call what was sent the whole
+	}
+	return n, err
 }
 
 // writable tells why nothing can be written, if so.

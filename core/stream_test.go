@@ -689,6 +689,23 @@ func TestClose_CutsAWriteWithAReset(t *testing.T) {
 	mustMatch(t, err, core.ErrReset)
 }
 
+// Nor must one that is cut by the end of what it belongs to, just before the stream is closed.
+func TestClose_AfterACloseCutAWrite(t *testing.T) {
+	near, far := streams(t)
+	ctx, closed := context.WithCancelCause(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := near.WriteContext(ctx, make([]byte, 64<<20))
+		ended <- err
+	}()
+	mustRead(t, far, 1<<20)
+	closed(core.Errorf(core.ErrClosed, "the node was closed"))
+	mustMatch(t, <-ended, core.ErrClosed)
+	near.Close()
+	_, err := io.Copy(io.Discard, struct{ io.Reader }{far})
+	mustMatch(t, err, core.ErrReset)
+}
+
 // Closing the writing side of a stream that the peer has reset tells the peer's code, as reading and writing do.
 func TestStream_CloseWriteTellsTheReset(t *testing.T) {
 	near, far := streams(t)
