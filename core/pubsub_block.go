@@ -2,12 +2,10 @@ package core
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
-	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -20,13 +18,14 @@ type blockList struct {
 	blocked map[peer.ID]struct{}                    // guarded by mu
 	streams map[peer.ID]map[network.Stream]struct{} // guarded by mu
 	awaited map[peer.ID]chan struct{}               // guarded by mu; closed when the peer opens the next one
+	topics  map[peer.ID]*peerTopics                 // guarded by mu; of peers with a stream
 }
 
 var _ pubsub.Blacklist = (*blockList)(nil)
 
 func (b *blockList) init() {
 	b.blocked, b.streams = map[peer.ID]struct{}{}, map[peer.ID]map[network.Stream]struct{}{}
-	b.awaited = map[peer.ID]chan struct{}{}
+	b.awaited, b.topics = map[peer.ID]chan struct{}{}, map[peer.ID]*peerTopics{}
 }
 
 // Add implements pubsub.Blacklist.
@@ -73,6 +72,9 @@ func (b *blockList) follow(s network.Stream) (end func()) {
 		b.streams[id] = map[network.Stream]struct{}{}
 	}
 	b.streams[id][s] = struct{}{}
+	if b.topics[id] == nil {
+		b.topics[id] = newPeerTopics()
+	}
 	if c := b.awaited[id]; c != nil {
 		close(c)
 		delete(b.awaited, id)
@@ -80,8 +82,10 @@ func (b *blockList) follow(s network.Stream) (end func()) {
 	return func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
+		b.topics[id] = newPeerTopics() // upstream forgets them with the stream
 		if delete(b.streams[id], s); len(b.streams[id]) == 0 {
 			delete(b.streams, id)
+			delete(b.topics, id)
 		}
 	}
 }
@@ -174,33 +178,4 @@ func (p *publisher) greet(id peer.ID) error {
 		return Errorf(ErrInternal, "greet %s: %v", id, err)
 	}
 	return nil
-}
-
-// topicFilter says which topics may be joined and which subscriptions of peers are remembered.
-type topicFilter struct{ p *publisher }
-
-var _ pubsub.SubscriptionFilter = (*topicFilter)(nil)
-
-// CanSubscribe implements pubsub.SubscriptionFilter.
-func (f *topicFilter) CanSubscribe(topic string) bool {
-	names := f.p.node.cfg.Pubsub.Topics
-	return len(names) == 0 || slices.ContainsFunc(names, func(name string) bool {
-		prefix, ok := strings.CutSuffix(name, "*")
-		return name == topic || ok && strings.HasPrefix(topic, prefix)
-	})
-}
-
-// FilterIncomingSubscriptions implements pubsub.SubscriptionFilter.
-func (f *topicFilter) FilterIncomingSubscriptions(from peer.ID, subs []*pb.RPC_SubOpts) ([]*pb.RPC_SubOpts, error) {
-	if f.p.block.Contains(from) {
-		return nil, nil
-	}
-	c := &f.p.node.cfg.Pubsub
-	if c.MaxSubscriptions > 0 && len(subs) > c.MaxSubscriptions {
-		return nil, pubsub.ErrTooManySubscriptions
-	}
-	if len(c.Topics) == 0 {
-		return subs, nil
-	}
-	return pubsub.FilterSubscriptions(subs, f.CanSubscribe), nil
 }

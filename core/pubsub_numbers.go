@@ -51,6 +51,7 @@ func (n *Node) measurePubsub(m *Measurements) {
 	m.Gauge("libp2pgo_pubsub_peers", "Peers that pubsub has a stream to.").Count(int64(len(streams)))
 	m.Gauge("libp2pgo_pubsub_outbound_waiting", "Packets that wait to be sent to slow peers.").Count(waitingOut)
 	m.Gauge("libp2pgo_pubsub_graylisted_peers", "Peers whose score is so low that they are not listened to.").Count(gray)
+	m.Counter("libp2pgo_pubsub_subscriptions_refused_total", "Subscriptions that were not remembered, because the peer has too many already.").Count(p.tracer.subscriptionsRefused.Load())
 	for i, t := range topics {
 		info := t.Info().(TopicInfo)
 		label := []string{"topic", names[i]}

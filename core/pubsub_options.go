@@ -25,13 +25,13 @@ type PubsubConfig struct {
 	CheckSequence   bool   `json:"check_sequence" doc:"ignore a message whose number its author has used before, also when it is no longer remembered; authors have to count upwards, as this library and Go do"`
 	FloodPublish    bool   `json:"flood_publish" doc:"send own messages to every peer of the topic, not to d of them; without it a peer that subscribed a moment ago may miss them"`
 	MaxMessageSize  int    `json:"max_message_size" min:"1" max:"1073741824" doc:"bytes of the largest message, with its signature and other fields"`
-	MaxControlSize  int    `json:"max_control_size" min:"1024" max:"1073741824" doc:"bytes of the largest control message and list of subscriptions"`
+	MaxControlSize  int    `json:"max_control_size" min:"1024" max:"1073741824" doc:"bytes of the largest control message and list of subscriptions, and of the names of all that are remembered of a peer"`
 	OutboundQueue   int    `json:"outbound_queue" min:"1" max:"1000000" doc:"messages that may wait for one slow peer"`
 	ValidateQueue   int    `json:"validate_queue" min:"1" max:"1000000" doc:"messages that may wait for validation"`
 	ValidateWorkers int    `json:"validate_workers" min:"0" max:"1024" doc:"messages validated at a time; 0: one per processor"`
 
 	Topics           []string `json:"topics" doc:"the only topics that may be joined, and that peers' subscriptions are remembered of; one ending in * stands for all with that prefix; empty: all"`
-	MaxSubscriptions int      `json:"max_subscriptions" min:"0" max:"1000000" doc:"topics that a peer may name in one packet; one with more is ignored; 0: no limit"`
+	MaxSubscriptions int      `json:"max_subscriptions" min:"0" max:"1000000" doc:"subscriptions that are remembered of a peer; those to topics that are joined here always are; 0: no limit"`
 	DirectPeers      []string `json:"direct_peers" doc:"addresses of peers to stay connected to and to pass every message to, outside the mesh; has to be the same at their end"`
 	PeerExchange     bool     `json:"peer_exchange" doc:"give peers that are turned away from a mesh the addresses of others; for well-connected nodes"`
 
@@ -108,7 +108,7 @@ func defaultPubsub() PubsubConfig {
 	return PubsubConfig{
 		Enabled: true, Router: "gossipsub", RandomSize: 100, Signing: "sign", Author: "auto", MessageID: "auto", SeenMs: 120_000,
 		FloodPublish: true, MaxMessageSize: 1 << 20, MaxControlSize: 512 << 10, OutboundQueue: 1024, ValidateQueue: 4096,
-		Topics: []string{}, DirectPeers: []string{},
+		MaxSubscriptions: 10_000, Topics: []string{}, DirectPeers: []string{},
 		D: 6, DLow: 5, DHigh: 12, DScore: 4, DOut: 2, DLazy: 6, GossipFactor: 0.25, HeartbeatMs: 1000, HeartbeatDelayMs: 100,
 		HistoryLength: 5, HistoryGossip: 3, Retransmission: 3, FanoutMs: 60_000, PrunePeers: 16, PruneBackoffMs: 60_000, LeaveBackoffMs: 10_000,
 		GraftFloodMs: 10_000, Connectors: 8, MaxPending: 128, ConnectMs: 30_000, OpportunityTicks: 60, OpportunityPeers: 2,

@@ -18,6 +18,8 @@ type pubsubTracer struct {
 	batch  *packets // of the pubsub loop: what it is sending now
 	traces traces
 
+	subscriptionsRefused atomic.Int64
+
 	mu   sync.Mutex
 	mesh map[string]map[peer.ID]struct{} // guarded by mu
 }

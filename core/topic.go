@@ -65,6 +65,9 @@ const topicEventsMax = 1024
 // topicEventsBytes is how much the messages that wait for a verdict, and for the program to take that question, may hold.
 const topicEventsBytes = 64 << 20
 
+// topicNameMax is how many bytes the name of a topic may have.
+const topicNameMax = 1024
+
 // Topic is a joined topic. Its methods may be called from any goroutine.
 type Topic struct {
 	p        *publisher
@@ -98,8 +101,8 @@ func (n *Node) Join(name string, o TopicOptions, inbox Inbox[TopicEvent]) (*Topi
 	if p == nil {
 		return nil, Errorf(ErrState, "topic %s: the node has pubsub off", quoteShort(name))
 	}
-	if name == "" || len(name) > 1024 {
-		return nil, Errorf(ErrInvalid, "topic %s: a name is 1 to 1024 bytes", quoteShort(name))
+	if name == "" || len(name) > topicNameMax {
+		return nil, Errorf(ErrInvalid, "topic %s: a name is 1 to %d bytes", quoteShort(name), topicNameMax)
 	}
 	t := &Topic{p: p, name: name, maxData: p.maxData(name), done: make(chan struct{}), subs: map[*Subscription]struct{}{},
 		present: map[peer.ID]struct{}{}, changed: make(chan struct{})}
