@@ -14,6 +14,7 @@ import pytest
 import libp2pgo
 from helpers import NOBODY, child, finish, node, sync_node
 from libp2pgo import Message, Request, RequestError, Verdict, sync
+from libp2pgo._inflow import Inflow
 
 ECHO = "/test/echo/1"
 
@@ -90,6 +91,34 @@ def test_streams(ends: tuple[sync.Node, sync.Node]) -> None:
         assert len(stream.read()) == 1_000_000
     with a.open_stream(b.id, ECHO) as stream, pytest.raises(TimeoutError):
         stream.read(timeout=0.05)
+
+
+@pytest.mark.parametrize("limit", [5, 100])
+def test_a_newline_that_comes_just_after_the_search_ends_the_line(
+    ends: tuple[sync.Node, sync.Node], monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    a, b = ends
+    b.handle(ECHO, echo)
+    a.handle("/test/other/1", echo)  # from now on a thread of its own brings what comes
+    search = Inflow.find
+    more = [b"e\nfour\n"]
+
+    def find(inflow: Inflow, separator: bytes, start: int = 0) -> int:
+        end = search(inflow, separator, start)
+        if end < 0 and inflow.size and more:
+            size = inflow.size
+            stream.write(more.pop())
+            until = time.monotonic() + 10
+            while inflow.size < size + 7 and time.monotonic() < until:
+                time.sleep(0.001)
+        return end
+
+    monkeypatch.setattr(Inflow, "find", find)
+    with a.open_stream(b.id, ECHO) as stream:
+        stream.write(b"on")
+        assert stream.readline(limit=limit, timeout=10) == b"one\n"
+        assert stream.readline(limit=limit, timeout=10) == b"four\n"
+    assert not more
 
 
 def test_streams_as_sockets(ends: tuple[sync.Node, sync.Node]) -> None:

@@ -64,8 +64,9 @@ class _State:
         self.wake()
 
     def wake(self) -> None:
-        if self.reader is not None and not self.reader.done():
-            self.reader.set_result(None)
+        reader = self.reader  # once: on the sync face it may just give up waiting
+        if reader is not None and not reader.done():
+            reader.set_result(None)
 
     def give_back(self) -> None:
         due = self.inflow.due()
@@ -88,8 +89,9 @@ class _State:
         self.pump.targets.pop(self.watch_tag, None)
         self.inflow.end(StreamClosed("the stream is closed"))
         self.pump.lib.p2p_close(self.handle)
-        if self.reader is not None:
-            self.pump.wake(self.reader)
+        reader = self.reader
+        if reader is not None:
+            self.pump.wake(reader)
         for future in self.writers:
             self.pump.wake(future)
 
@@ -178,8 +180,9 @@ class Stream:
         if n == 0:
             return b""
         if n < 0:
-            if not inflow.ended:
-                await self._arrival(UNBOUNDED, deadline(timeout))
+            until = deadline(timeout)
+            while not inflow.ended:  # the sync face's other thread may still wake it for bytes that came before the wait
+                await self._arrival(UNBOUNDED, until)
             if inflow.error is not None:
                 raise self._failure()
             return inflow.take(inflow.size)
@@ -234,10 +237,10 @@ class Stream:
         searched = 0
         until = deadline(timeout)
         while True:
-            ended = inflow.ended  # before the search, as in _available
+            ended, size = inflow.ended, inflow.size  # before the search, as in _available: what comes after it was not searched
             end = inflow.find(b"\n", searched)
-            if end > limit or (end < 0 and inflow.size >= limit):
-                raise TooBig(f"a line of {self.protocol} exceeds {limit} bytes", detail=max(end, inflow.size))
+            if end > limit or (end < 0 and size >= limit):
+                raise TooBig(f"a line of {self.protocol} exceeds {limit} bytes", detail=max(end, size))
             if end < 0 and ended:
                 if inflow.error is not None:
                     raise self._failure()
@@ -246,7 +249,7 @@ class Stream:
                 data = inflow.take(end)
                 self._state.give_back()
                 return data
-            searched = inflow.size
+            searched = size
             await self._arrival(searched + 1, until)
 
     async def read_message(self, *, max: int = MAX_MESSAGE, timeout: float | None = None) -> bytes | None:
