@@ -4,13 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
+	"net"
 	"testing"
+	"time"
 
 	"github.com/libp2p/go-libp2p"
 	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
+	kb "github.com/libp2p/go-libp2p-kbucket"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/libp2pgo/libp2pgo/core"
@@ -98,4 +104,77 @@ func TestDHTLeavesOutIDsThatAreNone(t *testing.T) {
 	}
 	_, err = table(t, n).FindPeer(timeout(t), randomPeer(t))
 	mustMatch(t, err, core.ErrNotFound)
+}
+
+// The first answer names an address where the peer is no more. That the lookup tried it in vain is no reason to forget the address that comes later.
+func TestDHTFindsPeerAtItsNewAddress(t *testing.T) {
+	target := randomPeer(t)
+	gone, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := make(chan struct{})
+	go func() {
+		defer close(tried)
+		if c, err := gone.Accept(); err == nil {
+			c.Close()
+		}
+		gone.Close()
+	}()
+	t.Cleanup(func() { gone.Close() })
+	old := ma.StringCast(fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", gone.Addr().(*net.TCPAddr).Port))
+	now := ma.StringCast(fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", closedPort(t)))
+	names := func(a ma.Multiaddr) *pb.Message {
+		return &pb.Message{CloserPeers: pb.RawPeerInfosToPBPeers([]peer.AddrInfo{{ID: target, Addrs: []ma.Multiaddr{a}}})}
+	}
+	first := foreignServer(t, func(request *pb.Message) *pb.Message {
+		if string(request.Key) == string(target) {
+			return names(old)
+		}
+		return &pb.Message{}
+	})
+	second := foreignServer(t, func(request *pb.Message) *pb.Message {
+		if string(request.Key) == string(target) {
+			<-tried
+			return names(now)
+		}
+		return &pb.Message{}
+	})
+	n := clientOf(t, []host.Host{first, second})
+	addresses, err := table(t, n).FindPeer(timeout(t), target)
+	if err != nil || len(addresses) != 1 || !addresses[0].Equal(now) {
+		t.Fatalf("FindPeer: %v, %v", addresses, err)
+	}
+}
+
+// One answer may name addresses of a peer by the hundred thousand.
+func TestDHTTakesFewAddressesOfAPeer(t *testing.T) {
+	target := randomPeer(t)
+	var many []*pb.Message_Peer
+	for i := range 100 {
+		p := &pb.Message_Peer{Id: []byte(target)}
+		for j := range 1000 {
+			p.Addrs = append(p.Addrs, []byte{4, 127, byte(i), byte(j >> 8), byte(j)})
+		}
+		many = append(many, p)
+	}
+	quiet := foreignServer(t, func(*pb.Message) *pb.Message { return &pb.Message{} })
+	loud := foreignServer(t, func(request *pb.Message) *pb.Message {
+		if string(request.Key) == string(target) {
+			time.Sleep(500 * time.Millisecond) // a network: by then the lookup is over, and the peer is not dialled
+			return &pb.Message{CloserPeers: many}
+		}
+		return &pb.Message{}
+	})
+	for !kb.Closer(quiet.ID(), loud.ID(), string(target)) {
+		target = randomPeer(t)
+	}
+	for _, p := range many {
+		p.Id = []byte(target)
+	}
+	n := clientOf(t, []host.Host{quiet, loud}, "dht.resiliency", "1")
+	addresses, err := table(t, n).FindPeer(timeout(t), target)
+	if len(addresses) > 64 || err != nil && core.Kind(err) != core.ErrNotFound { // on a slow machine it was dialled
+		t.Fatalf("FindPeer: %d, %v", len(addresses), err)
+	}
 }

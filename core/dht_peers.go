@@ -15,6 +15,8 @@ import (
 const (
 	lookAgainMin = 200 * time.Millisecond
 	lookAgainMax = 10 * time.Second
+	// maxNamed bounds the addresses of a peer that answers name, as the peerstore does.
+	maxNamed = 64
 )
 
 // Bootstrap waits until the DHT's table has at least one peer, or peers of them if it is more, and has looked for this node's own neighbours. It
@@ -139,18 +141,23 @@ func (t *dhtTable) findPeer(ctx context.Context, id peer.ID) ([]ma.Multiaddr, er
 	safeGo("DHT answers about a peer", func() {
 		defer close(answers)
 		var named []ma.Multiaddr
-		dialed := false
+		tried := 0 // of named; upstream says itself whether they are good
 		for e := range events {
-			dialed = dialed || e.Type == routing.DialingPeer && e.ID == id
+			if e.Type == routing.DialingPeer && e.ID == id {
+				tried = len(named)
+			}
 			for _, info := range e.Responses {
-				if info.ID == id {
-					named = append(named, info.Addrs...)
+				if info.ID != id {
+					continue
+				}
+				for _, a := range info.Addrs {
+					if len(named)-tried < maxNamed && !slices.ContainsFunc(named, a.Equal) {
+						named = append(named, a)
+					}
 				}
 			}
 		}
-		if !dialed { // else upstream knows better than the peers do
-			answers <- named
-		}
+		answers <- named[tried:]
 	})
 	info, err := t.dht.FindPeer(ctx, id)
 	cancel() // ends the events
