@@ -28,7 +28,10 @@ func go_node_new(configID, queue C.p2p_handle, tag C.uint64_t, out *C.p2p_handle
 		}
 	}
 	h := newHandle(kindNode, nil)
-	src, code := newSource(h, queue, tag, cfg.Events.Capacity/4, 0)
+	// The window in the queue is a part of the capacity, so that no more than capacity events wait in all.
+	window := max(cfg.Events.Capacity/4, 1)
+	cfg.Events.Capacity = max(cfg.Events.Capacity-window, 1)
+	src, code := newSource(h, queue, tag, window, 0)
 	if code < 0 {
 		return code
 	}

@@ -12,6 +12,28 @@ static void temporary_folder(char folder[64])
 
 static void identity_option(char option[256], const char *file) { snprintf(option, 256, "\"identity\": {\"file\": \"%s\"}", file); }
 
+/* What is beyond the capacity is lost, also when that is too small to be shared out. */
+TEST(node_events__beyond_a_small_capacity_are_dropped)
+{
+    p2p_handle queue = new_queue(), other = new_node(TCP, NULL), node = new_node_on(queue, NULL, "\"events\": {\"capacity\": 3}");
+    struct taken *taken = malloc(sizeof *taken);
+    char address[256], id[128];
+    first_address(other, address);
+    copy_id(other, id);
+    for (int i = 0; i < 10; i++) {
+        GOOD(p2p_peer_connect(node, address, NULL, NULL));
+        GOOD(p2p_peer_disconnect(node, id));
+    }
+    EVENTUALLY(info_number(node, "dropped") >= 10);
+    CHECK(info_number(queue, "events") + info_number(node, "waiting") <= 3);
+    wait_event(queue, P2P_EVENT_DROPPED, taken);
+    CHECK(taken->event.value >= 1);
+    GOOD(p2p_close(node));
+    GOOD(p2p_close(other));
+    GOOD(p2p_close(queue));
+    free(taken);
+}
+
 TEST(node_new__starts_with_defaults_only)
 {
     p2p_handle node;
