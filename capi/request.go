@@ -113,11 +113,13 @@ func go_request_serve(id C.p2p_handle, protocol, options *C.char, queue C.p2p_ha
 
 func deliverRequest(node *handle, src *source, r *core.Request) {
 	h := newHandle(kindRequest, node)
-	begun := make(chan struct{}) // closed when the request is on the queue, and may be followed by its cancellation
+	told := false
+	begun := make(chan struct{}) // closed when the request is on the queue, and may be followed by its cancellation, or will not come there
 	defer close(begun)
 	unhook := context.AfterFunc(r.Context(), func() {
-		<-begun
-		src.send(C.p2p_event{_type: C.P2P_EVENT_REQUEST_CANCELLED, subject: h.id}, "", nil)
+		if <-begun; told {
+			src.send(C.p2p_event{_type: C.P2P_EVENT_REQUEST_CANCELLED, subject: h.id}, "", nil)
+		}
 	})
 	end := func() {
 		unhook()
@@ -137,8 +139,7 @@ func deliverRequest(node *handle, src *source, r *core.Request) {
 		left = C.int64_t(max(time.Until(deadline).Milliseconds(), 0))
 	}
 	e := C.p2p_event{_type: C.P2P_EVENT_REQUEST, object: C.uint64_t(h.id), value: left}
-	ok, _ := src.send(e, peerText(r.Peer)+"\n"+r.Protocol, r.Data)
-	if !ok {
+	if told, _ = src.send(e, peerText(r.Peer)+"\n"+r.Protocol, r.Data); !told { // the queue or the service was closed meanwhile
 		h.close()
 	}
 }

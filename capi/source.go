@@ -49,6 +49,7 @@ type source struct {
 	begun bool             // guarded by mu
 	kept  int              // guarded by mu; who still has something to tell
 	over  bool             // guarded by mu; free was called
+	said  bool             // guarded by mu; its last event is on its way
 	held  []heldEvent      // guarded by mu; what came before begin
 }
 
@@ -193,16 +194,24 @@ func (s *source) send(e C.p2p_event, text string, data []byte) (ok, full bool) {
 	s.mu.RLock()
 	if s.begun {
 		defer s.mu.RUnlock()
-		return s.emitLocked(&e, text, data)
+		return s.sendLocked(&e, text, data)
 	}
 	s.mu.RUnlock()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.begun {
-		return s.emitLocked(&e, text, data)
+	return s.sendLocked(&e, text, data)
+}
+
+// sendLocked pushes, holds back what comes before begin, and refuses what comes after the last event; mu is held, until begin for writing.
+func (s *source) sendLocked(e *C.p2p_event, text string, data []byte) (ok, full bool) {
+	if s.said && e.subject == s.subject {
+		return false, false
 	}
-	s.held = append(s.held, heldEvent{e, text, data})
+	if s.begun {
+		return s.emitLocked(e, text, data)
+	}
+	s.held = append(s.held, heldEvent{*e, text, data})
 	return true, false
 }
 
@@ -230,15 +239,21 @@ func (s *source) dropped(n uint64) {
 	s.send(C.p2p_event{_type: C.P2P_EVENT_DROPPED, value: C.int64_t(n)}, "", nil)
 }
 
-// closed pushes the last event of the source.
+// closed pushes the last event of the source's handle. What others keep the source for may still be told.
 func (s *source) closed(err error) {
-	e := C.p2p_event{_type: C.P2P_EVENT_CLOSED}
+	if s == nil {
+		return
+	}
+	e := C.p2p_event{_type: C.P2P_EVENT_CLOSED, subject: s.subject, tag: s.tag}
 	var words string
 	if err != nil {
 		f := failureOf(nil, err)
 		e.status, e.value, words = C.int32_t(f.code), C.int64_t(f.detail), f.words
 	}
-	s.send(e, words, nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sendLocked(&e, words, nil)
+	s.said = true
 }
 
 func (s *source) ready() bool {

@@ -179,6 +179,32 @@ TEST(request__cancel_reaches_the_handler_of_a_closed_service)
     finish(&s);
 }
 
+/* A stream that is a request whose last byte is missing. */
+TEST(request__that_is_whole_only_after_its_service_was_closed_has_no_event)
+{
+    struct asking s = begin(TCP);
+    p2p_handle half;
+    uint8_t *answer;
+    size_t len;
+    ask(&s, 17, "q"); /* has its own reason to outlive the service */
+    const p2p_handle request = take_request(&s);
+    GOOD(p2p_stream_open(s.pair.a, s.pair.b_id, ECHO, NULL, &half, NULL));
+    EQUAL(GOOD(p2p_stream_write(half, (const uint8_t[]){3, 0x12, 1}, 3, NULL)), 3);
+    EVENTUALLY(info_number(s.service, "accepted") == 2);
+    GOOD(p2p_close(s.service));
+    wait_event(s.queue, P2P_EVENT_CLOSED, s.t);
+    EQUAL(GOOD(p2p_stream_write(half, bytes("x"), 1, NULL)), 1);
+    EQUAL(GOOD(p2p_stream_read_message(half, 1024, &answer, &len, NULL)), 1);
+    CHECK(len > 0 && memmem(answer, len, "no answer", 9));
+    p2p_free(answer);
+    EQUAL(info_number(s.queue, "events"), 0);
+    EQUAL(p2p_live_handles(P2P_KIND_REQUEST), 1);
+    GOOD(p2p_request_respond(request, bytes("a"), 1, 0, NULL));
+    DONE_GOOD(s.answers, 17, s.t);
+    GOOD(p2p_close(half));
+    finish(&s);
+}
+
 /* More than may wait to be sent, so that the answer completes only later. */
 TEST(request_respond__closes_the_request_when_a_large_answer_completes)
 {
