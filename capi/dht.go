@@ -236,13 +236,12 @@ func go_dht_find_providers(id C.p2p_handle, key, options *C.char, queue C.p2p_ha
 // search makes the handle of a running query whose results go to queue.
 func search(node *handle, queue C.p2p_handle, tag C.uint64_t, out *C.p2p_handle,
 	start func(core.Inbox[core.SearchResult]) (*core.Search, error)) C.int {
-	h := newHandle(kindSearch, node)
-	src, code := newSource(h, queue, tag, windowResults, windowResultBytes)
+	if queue == 0 {
+		return failed(core.ErrInvalid, "queue: 0, but a search needs one")
+	}
+	h, src, code := newHandleSource(kindSearch, node, queue, tag, windowResults, windowResultBytes)
 	if code < 0 {
 		return code
-	}
-	if src == nil {
-		return failed(core.ErrInvalid, "queue: 0, but a search needs one")
 	}
 	s, err := start(inboxOf(src, func(r core.SearchResult) { deliverResult(src, r) }))
 	return openSource(h, src, out, s, err)

@@ -21,8 +21,7 @@ func discover[T closer](id C.p2p_handle, k kind, queue C.p2p_handle, tag C.uint6
 	if code < 0 {
 		return code
 	}
-	h := newHandle(k, node)
-	src, code := newSource(h, queue, tag, windowDiscovery, 0)
+	h, src, code := newHandleSource(k, node, queue, tag, windowDiscovery, 0)
 	if code < 0 {
 		return code
 	}
@@ -123,8 +122,7 @@ func go_rendezvous_register(id C.p2p_handle, point, name, options *C.char, queue
 	if err != nil {
 		return fail(err)
 	}
-	h := newHandle(kindDiscovery, node)
-	src, code := newSource(h, queue, tag, windowDiscovery, 0)
+	h, src, code := newHandleSource(kindDiscovery, node, queue, tag, windowDiscovery, 0)
 	if code < 0 {
 		return code
 	}
@@ -135,6 +133,7 @@ func go_rendezvous_register(id C.p2p_handle, point, name, options *C.char, queue
 			err = src.open(h, a)
 		}
 		if err != nil {
+			h.cancel(err)
 			src.free()
 			return outcome{}, err
 		}
@@ -149,6 +148,7 @@ func go_rendezvous_register(id C.p2p_handle, point, name, options *C.char, queue
 		return 0
 	})
 	if code < 0 && completes {
+		h.cancel(nil)
 		src.free()
 	}
 	return code

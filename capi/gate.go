@@ -64,13 +64,12 @@ func go_gate_ask(id C.p2p_handle, options *C.char, queue C.p2p_handle, tag C.uin
 	if err != nil {
 		return fail(err)
 	}
-	h := newHandle(kindService, node)
-	src, code := newSource(h, queue, tag, 0, 0) // what is pending is bounded by the capacity
+	if queue == 0 {
+		return failed(core.ErrInvalid, "queue: 0, but asking needs one")
+	}
+	h, src, code := newHandleSource(kindService, node, queue, tag, 0, 0) // what is pending is bounded by the capacity
 	if code < 0 {
 		return code
-	}
-	if src == nil {
-		return failed(core.ErrInvalid, "queue: 0, but asking needs one")
 	}
 	k, err := n.AskGate(o, inboxOf(src, func(r core.GateRequest) { deliverGateRequest(h, src, r) }))
 	return openSource(h, src, out, k, err)

@@ -66,7 +66,8 @@ var (
 	live    [kinds]atomic.Int64
 )
 
-// newHandle makes a handle that is not in the table yet, so that its number can go into the events of what is about to start.
+// newHandle makes a handle that is not in the table yet, so that its number can go into the events of what is about to start. The parent knows of
+// it until cancel, which is for whoever gives up before open.
 func newHandle(k kind, parent *handle) *handle {
 	h := &handle{kind: k, parent: parent, ended: make(chan struct{})}
 	h.id = C.p2p_handle((C.FIRST_ID+issued[k].Add(1)-1)<<4 | uint64(k))

@@ -31,8 +31,7 @@ func go_topic_join(id C.p2p_handle, name, options *C.char, queue C.p2p_handle, t
 	if o.Validate && queue == 0 {
 		return failed(core.ErrInvalid, "queue: 0, but validate needs one")
 	}
-	h := newHandle(kindTopic, node)
-	src, code := newSource(h, queue, tag, windowMessages, windowBytes)
+	h, src, code := newHandleSource(kindTopic, node, queue, tag, windowMessages, windowBytes)
 	if code < 0 {
 		return code
 	}
@@ -146,16 +145,15 @@ func go_topic_subscribe(id C.p2p_handle, options *C.char, queue C.p2p_handle, ta
 	if err != nil {
 		return fail(err)
 	}
+	if queue == 0 {
+		return failed(core.ErrInvalid, "queue: 0, but a subscription needs one")
+	}
 	// The window in the queue is a part of the capacity, so that no more than capacity messages wait in all.
 	window := max(min(windowMessages, o.Capacity/2), 1)
 	o.Capacity = max(o.Capacity-window, 1)
-	h := newHandle(kindSubscription, topic)
-	src, code := newSource(h, queue, tag, window, windowBytes)
+	h, src, code := newHandleSource(kindSubscription, topic, queue, tag, window, windowBytes)
 	if code < 0 {
 		return code
-	}
-	if src == nil {
-		return failed(core.ErrInvalid, "queue: 0, but a subscription needs one")
 	}
 	s, err := t.Subscribe(o, inboxOf(src, func(m *core.Message) {
 		src.deliver(messageEvent(C.P2P_EVENT_MESSAGE, m), messageText(m), m.Data)

@@ -185,8 +185,7 @@ func go_pubsub_trace(id C.p2p_handle, options *C.char, queue C.p2p_handle, tag C
 	if queue == 0 && o.File == "" {
 		return failed(core.ErrInvalid, "queue: 0, and options name no file")
 	}
-	h := newHandle(kindService, node)
-	src, code := newSource(h, queue, tag, windowMessages, windowBytes)
+	h, src, code := newHandleSource(kindService, node, queue, tag, windowMessages, windowBytes)
 	if code < 0 {
 		return code
 	}

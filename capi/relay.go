@@ -42,8 +42,7 @@ func go_relay_reserve(id C.p2p_handle, addresses *C.char, queue C.p2p_handle, ta
 		return code
 	}
 	list := lines(addresses)
-	h := newHandle(kindReservation, node)
-	src, code := newSource(h, queue, tag, 64, 0)
+	h, src, code := newHandleSource(kindReservation, node, queue, tag, 64, 0)
 	if code < 0 {
 		return code
 	}
@@ -54,6 +53,7 @@ func go_relay_reserve(id C.p2p_handle, addresses *C.char, queue C.p2p_handle, ta
 			err = src.open(h, r)
 		}
 		if err != nil {
+			h.cancel(err)
 			src.free()
 			return outcome{}, err
 		}
@@ -72,6 +72,7 @@ func go_relay_reserve(id C.p2p_handle, addresses *C.char, queue C.p2p_handle, ta
 		return 0
 	})
 	if code < 0 && completes {
+		h.cancel(nil)
 		src.free()
 	}
 	return code

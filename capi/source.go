@@ -94,12 +94,23 @@ func openSource(h *handle, src *source, out *C.p2p_handle, object closer, err er
 		err = src.open(h, object)
 	}
 	if err != nil {
+		h.cancel(err)
 		src.free()
 		return fail(err)
 	}
 	*out = h.id
 	src.begin()
 	return 0
+}
+
+// newHandleSource makes a handle and the source of its events.
+func newHandleSource(k kind, parent *handle, queue C.p2p_handle, tag C.uint64_t, events, bytes int) (*handle, *source, C.int) {
+	h := newHandle(k, parent)
+	src, code := newSource(h, queue, tag, events, bytes)
+	if code < 0 {
+		h.cancel(nil)
+	}
+	return h, src, code
 }
 
 // newSource makes the source of a handle's events in queue, of which at most events and bytes (0: no own bound) lie there. Deliveries wait

@@ -198,6 +198,32 @@ static void failing_cycle(void)
     p2p_free(text);
 }
 
+static p2p_handle failing_node, failing_queue;
+
+/* Calls that fail after they have begun to make a handle. */
+static void failing_open(void)
+{
+    p2p_handle out;
+    ERROR(p2p_stream_serve(failing_node, "/taken/1.0.0", NULL, failing_queue, 0, &out), P2P_E_EXISTS);
+    ERROR(p2p_stream_serve(failing_node, "/free/1.0.0", NULL, 0, 0, &out), P2P_E_INVALID);
+    ERROR(p2p_topic_join(failing_node, "taken", NULL, failing_queue, 0, &out), P2P_E_EXISTS);
+    ERROR(p2p_topic_join(failing_node, "free", NULL, 1, 0, &out), P2P_E_HANDLE);
+    ERROR(p2p_relay_reserve(failing_node, "nonsense", failing_queue, 0, &out, NULL, NULL), P2P_E_PARSE);
+    ERROR(p2p_rendezvous_register(failing_node, "nonsense", "name", NULL, failing_queue, 0, &out, NULL), P2P_E_PARSE);
+}
+
+TEST(failing_opens__leave_nothing_with_their_parent)
+{
+    p2p_handle out;
+    failing_node = new_node(NULL, NULL);
+    failing_queue = new_queue();
+    GOOD(p2p_stream_serve(failing_node, "/taken/1.0.0", NULL, failing_queue, 0, &out));
+    GOOD(p2p_topic_join(failing_node, "taken", NULL, failing_queue, 0, &out));
+    repeat("failing opens", number_from_environment("FAILURES", 50000), failing_open, 8 << 20);
+    GOOD(p2p_close(failing_node));
+    GOOD(p2p_close(failing_queue));
+}
+
 TEST(failing_starts__give_everything_back)
 {
     failing_cycle();
