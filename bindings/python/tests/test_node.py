@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import socket
 import stat
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +304,35 @@ asyncio.run(main())
 """
     status, out, err = finish(child(code))
     assert (status, out) == (0, "up\n"), err
+
+
+async def test_nothing_is_left_of_a_closed_node_while_another_shares_the_loop() -> None:
+    async with node() as other:
+
+        async def life() -> list[weakref.ref[Any]]:
+            async def answer(request: libp2pgo.Request) -> bytes:
+                return request.data
+
+            def validator(message: libp2pgo.Message) -> bool:
+                return True
+
+            async with node() as n:
+
+                async def handler(stream: libp2pgo.Stream) -> None:
+                    await stream.write(n.id.encode())
+
+                n.handle("/x/1", handler)
+                n.on_request("/y/1", answer)
+                n.join("joined")
+                topic = n.join("judged", validator=validator)
+                n.gater.ask(lambda request: True)
+                n.discovery.join("met", sources=["peers"])
+                async with other.open_stream(n.addresses, "/x/1") as stream:
+                    assert await stream.read() == n.id.encode()
+                assert await other.request(n.id, "/y/1", b"?") == b"?"
+                return [weakref.ref(each) for each in (n, n._core, handler, answer, validator, topic)]
+
+        left = await life()
+        await asyncio.sleep(0)  # what ended in the last turn
+        gc.collect()
+        assert [ref() for ref in left if ref() is not None] == []

@@ -103,6 +103,10 @@ class Service:
         else:  # a request at work may still be cancelled
             self._requests.close(partial(self._pump.targets.pop, self._tag, None))
 
+    def finish(self) -> None:
+        """Its node has closed, while others may go on using the pump."""
+        self._pump.targets.pop(self._tag, None)
+
     def info(self) -> dict[str, Any]:
         """What the library knows of it."""
         result: dict[str, Any] = self._pump.lib.json(self._pump.lib.p2p_info, self._handle)
@@ -737,6 +741,8 @@ class Core:
             last.callback(self._hub.close)
             with self._lock:
                 topics = list(self._topics.values())
+            for service in self._services:
+                service.finish()
             for topic in topics:
                 topic.finish()
             for flow in tuple(self._flows):

@@ -360,6 +360,7 @@ class Topic:
     def finish(self) -> None:
         """Its node has closed."""
         self._closed = True
+        self._pump.targets.pop(self._tag, None)
         for subscription in list(self.subscriptions):
             subscription.finish()
         for watcher in tuple(self._watchers):
