@@ -167,10 +167,16 @@ func (r *Request) begin(last bool) error {
 	return nil
 }
 
-// Respond sends an answer, or with more a part of one. It does not keep data. If ctx ends before anything of it was sent, it may be tried again.
+// Respond sends an answer, or with more a part of one. It does not keep data. If ctx ends before anything of it was sent, it may be tried again
+// until the deadline.
 func (r *Request) Respond(ctx context.Context, data []byte, more bool) error {
 	if err := r.begin(!more); err != nil {
 		return err
+	}
+	if !more && !r.ctx.deadline.IsZero() {
+		var stop context.CancelFunc
+		ctx, stop = context.WithDeadline(ctx, r.ctx.deadline) // expire leaves the last part alone
+		defer stop()
 	}
 	head := encodeAnswerHead(&answer{payload: data, last: !more})
 	err := r.s.writeFrame(ctx, head, data)
@@ -180,6 +186,9 @@ func (r *Request) Respond(ctx context.Context, data []byte, more bool) error {
 		r.mu.Lock()
 		r.answered = false
 		r.mu.Unlock()
+		if end := r.ctx.deadline; !end.IsZero() && !time.Now().Before(end) { // its timer may have found the request answered
+			r.expire()
+		}
 	default:
 		r.finish()
 	}

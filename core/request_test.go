@@ -123,6 +123,49 @@ func TestRequest_DeadlineReachesTheHandler(t *testing.T) {
 }
 
 // Whatever ends the asking reaches the handler, and the asker is told what it was.
+// The deadline holds also for the last part, when the asker does not read it.
+func TestRequest_DeadlineOfALastPart(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		first int // bytes of a part before it
+		want  error
+	}{{"that is under way", 0, core.ErrReset}, {"that has not begun", 4 << 20, core.ErrTimeout}} {
+		t.Run(c.name, func(t *testing.T) {
+			from, to := pair(t)
+			o := answering
+			o.TimeoutMs = 200
+			ended := make(chan error, 2)
+			serveRequests(t, to, o, func(r *core.Request) {
+				if c.first > 0 {
+					r.Enqueue(make([]byte, c.first), true, nil)
+				}
+				ended <- r.Respond(context.Background(), make([]byte, 4<<20), false)
+				ended <- r.Respond(context.Background(), nil, false) // it may not be tried again
+			})
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			x, err := from.OpenRequest(ctx, to.ID(), askName, nil, asking)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer x.Close()
+			select {
+			case err := <-ended:
+				mustMatch(t, err, core.ErrTimeout)
+			case <-time.After(limit):
+				t.Fatal("the answer still waits")
+			}
+			if err := <-ended; err == nil {
+				t.Fatal("answered after the deadline")
+			}
+			for err = nil; err == nil; {
+				_, err = x.Next(timeout(t))
+			}
+			mustMatch(t, err, c.want)
+		})
+	}
+}
+
 func TestRequest_EndReachesTheHandler(t *testing.T) {
 	for _, c := range []struct {
 		name   string
