@@ -55,7 +55,7 @@ type handle struct {
 	closing  bool                                    // guarded by mu
 	children map[*handle]struct{}                    // guarded by mu
 	calls    map[callName][]*context.CancelCauseFunc // guarded by mu
-	pending  int                                     // guarded by mu; calls that will complete on a queue
+	pending  int                                     // guarded by mu; calls that will complete on a queue, and what else close waits for
 	idle     chan struct{}                           // guarded by mu; non-nil while close waits for pending to be 0
 }
 
@@ -136,7 +136,7 @@ func (h *handle) close() {
 	close(h.ended)
 }
 
-// addPending counts a call that will complete on a queue; false if the handle is closing.
+// addPending counts a call that will complete on a queue, or other work that ends with the handle; false if the handle is closing.
 func (h *handle) addPending() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -156,7 +156,8 @@ func (h *handle) donePending() {
 	}
 }
 
-// awaitPending waits until the calls on the handle have completed, so that their events are on their queues when close returns.
+// awaitPending waits until the calls on the handle have completed, so that their events are on their queues when close returns, and until its
+// other work has ended.
 func (h *handle) awaitPending() {
 	h.mu.Lock()
 	if h.pending == 0 {

@@ -25,7 +25,7 @@ const (
 type taken struct {
 	mu    sync.Mutex
 	by    string // guarded by mu; "" while nobody does
-	stop  func() // guarded by mu; ends it
+	stop  func() // guarded by mu; ends a watch
 	watch *watch // guarded by mu; nil unless by a watch
 }
 
@@ -59,16 +59,17 @@ func (t *taken) checkWrite() error {
 	return nil
 }
 
-// end ends it and tells whether it closes the stream itself.
-func (t *taken) end() bool {
+// end ends a watch. detached: a descriptor has the stream, which lives on.
+func (t *taken) end() (detached bool) {
 	t.mu.Lock()
-	stop, closes := t.stop, t.stop != nil && t.watch == nil
+	stop := t.stop
 	t.stop = nil
+	detached = t.by != "" && t.watch == nil
 	t.mu.Unlock()
 	if stop != nil {
 		stop()
 	}
-	return closes
+	return detached
 }
 
 // watch moves what arrives on a stream into a queue, as far as its credit goes.

@@ -260,8 +260,8 @@ P2P_API int64_t p2p_live_handles(int kind);
 /* ---- Handles ------------------------------------------------------------------------------------------------------------------ */
 
 /* p2p_close ends what a handle stands for, and its children. When it returns, a node has released its ports, threads of work and memory; a
- * stream is closed in both directions after what was accepted for writing is sent (at most 10 s, in the background); a request without an answer
- * is answered with an error; a topic is left. Closing what is closed is 0. P2P_E_HANDLE: never was one.
+ * stream is closed in both directions after what was accepted for writing is sent (at most 10 s, in the background), or left to its descriptor if it is
+ * detached; a request without an answer is answered with an error; a topic is left. Closing what is closed is 0. P2P_E_HANDLE: never was one.
  *
  * Over yamux a peer that goes on writing is not told that a stream is closed, and waits once its window is full: p2p_stream_reset stops it, but
  * does not send what waits. */
@@ -675,8 +675,9 @@ P2P_API int p2p_stream_watch(p2p_handle stream, p2p_handle queue, uint64_t tag, 
 P2P_API int p2p_stream_credit(p2p_handle stream, size_t bytes);
 
 /* p2p_stream_fd detaches the stream into one end of a socket pair, non-blocking and close-on-exec, and writes the descriptor, which you close. shutdown and
- * close on it act on the stream; p2p_stream_write and p2p_stream_close_write do not any more. A reset by the peer shows as an end of file: p2p_info's
- * "state" tells them apart. The handle stays until closed. P2P_E_STATE: watched, or detached before. */
+ * close on it act on the stream, and it alone decides how long the stream lives: until it is closed, both directions have ended, or the node closes. What
+ * you wrote before is still sent, unless the peer takes nothing for 10 s. Closing the handle leaves the stream to the descriptor. A reset by the peer shows as
+ * an end of file there: p2p_info's "state" tells them apart while the handle is open. P2P_E_STATE: watched, or detached before. */
 P2P_API int p2p_stream_fd(p2p_handle stream, int *fd_out);
 
 /* ---- Requests -----------------------------------------------------------------------------------------------------------------

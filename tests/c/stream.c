@@ -517,6 +517,111 @@ TEST_OVER(stream_fd__is_a_socket_of_the_stream)
     finish(&s);
 }
 
+/* Streams of the tests' own protocol that a node has open. */
+static int64_t streams_of(p2p_handle node)
+{
+    char *json;
+    GOOD(p2p_limits_info(node, &json));
+    const char *usage = strstr(json, "\"/test/1.0.0\":{");
+    const int64_t streams = usage ? number_in(usage, "streams_inbound") + number_in(usage, "streams_outbound") : 0;
+    p2p_free(json);
+    return streams;
+}
+
+/* Waits until the peer has ended its flow. */
+static void expect_end_at(int fd)
+{
+    char byte;
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    EQUAL(poll(&ready, 1, limit_ms()), 1);
+    EQUAL(read(fd, &byte, 1), 0);
+}
+
+TEST_OVER(stream_fd__lives_on_without_its_handle)
+{
+    struct ends s = begin(over);
+    char text[32] = "";
+    int fd;
+    EQUAL(streams_of(s.pair.b), 1);
+    GOOD(p2p_stream_fd(s.far, &fd));
+    EQUAL(write(fd, "question", 8), 8);
+    EQUAL(shutdown(fd, SHUT_WR), 0);
+    expect_text(s.near, "question");
+    expect_end(s.near);
+    GOOD(p2p_close(s.far));
+    GOOD(p2p_close(s.far));
+    EQUAL(p2p_kind(s.far), P2P_E_HANDLE);
+    send_text(s.near, "answer");
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    EQUAL(poll(&ready, 1, limit_ms()), 1);
+    EQUAL(read(fd, text, sizeof text), 6);
+    EQUAL_TEXT(text, "answer");
+    GOOD(p2p_stream_close_write(s.near, NULL)); /* that was the second flow */
+    expect_end_at(fd);
+    EVENTUALLY(streams_of(s.pair.b) == 0);
+    close(fd);
+    finish(&s);
+}
+
+TEST_OVER(stream_fd__closing_it_ends_the_stream_of_a_silent_peer)
+{
+    for (int half_closed = 0; half_closed < 2; half_closed++) {
+        struct ends s = begin(over);
+        int fd;
+        GOOD(p2p_stream_fd(s.far, &fd));
+        EQUAL(write(fd, "last words", 10), 10);
+        if (half_closed) {
+            shutdown(fd, SHUT_WR);
+            expect_text(s.near, "last words");
+            expect_end(s.near);
+        }
+        close(fd);
+        if (!half_closed) {
+            expect_text(s.near, "last words");
+            expect_end(s.near);
+        }
+        EVENTUALLY(streams_of(s.pair.b) == 0);
+        EQUAL(p2p_kind(s.far), P2P_KIND_STREAM); /* until it is closed */
+        finish(&s);
+    }
+}
+
+TEST(stream_fd__ends_with_its_node)
+{
+    struct ends s = begin(TCP);
+    int fd;
+    GOOD(p2p_stream_fd(s.far, &fd));
+    GOOD(p2p_close(s.far));
+    GOOD(p2p_close(s.pair.b));
+    expect_end_at(fd);
+    EQUAL(send(fd, "x", 1, MSG_NOSIGNAL), -1);
+    close(fd);
+    finish(&s);
+}
+
+TEST(stream_fd__closed_from_all_sides_at_once)
+{
+    struct pair pair = new_pair(TCP);
+    for (int i = 0; i < 40; i++) {
+        p2p_handle near, far;
+        int fd, other;
+        new_stream(&pair, &near, &far);
+        GOOD(p2p_stream_fd(far, &fd));
+        GOOD(p2p_stream_fd(near, &other));
+        EQUAL(write(fd, "x", 1), 1);
+        if (i & 1) GOOD(p2p_close(far));
+        if (i & 2) GOOD(p2p_stream_reset(near, 3));
+        close(i & 4 ? fd : other);
+        close(i & 4 ? other : fd);
+        GOOD(p2p_close(near));
+        GOOD(p2p_close(far));
+    }
+    EQUAL(p2p_live_handles(P2P_KIND_STREAM), 0);
+    EVENTUALLY(streams_of(pair.a) == 0);
+    EVENTUALLY(streams_of(pair.b) == 0);
+    close_pair(&pair);
+}
+
 TEST(queue_close__closes_streams_that_nobody_fetched)
 {
     struct pair pair = new_pair(TCP);
