@@ -7,6 +7,7 @@ import contextlib
 import gc
 import hashlib
 import os
+import socket
 import warnings
 from typing import Any, AsyncIterator, Awaitable, Callable, Coroutine
 
@@ -431,6 +432,43 @@ async def test_a_real_socket() -> None:
         sock.close()
         del sock
         gc.collect()
+
+
+@pytest.mark.parametrize("by", ["descriptor", "socket", "socket in async with"])
+async def test_a_detached_descriptor_outlives_every_object(by: str) -> None:
+    heard, go = asyncio.Event(), asyncio.Event()
+
+    async def answer_late(stream: libp2pgo.Stream) -> None:
+        assert await stream.read() == b"question"
+        heard.set()
+        await go.wait()
+        await stream.write(b"answer")
+
+    async with pair() as (a, b):
+        b.handle("/late/1", answer_late)
+        first: Any
+        if by == "socket":
+            first = await a.open_socket(b.id, "/late/1")
+        elif by == "descriptor":
+            first = socket.socket(fileno=(await a.open_stream(b.id, "/late/1")).detach_fd())
+        else:
+            async with a.open_stream(b.id, "/late/1") as stream:
+                first = stream.detach_socket()
+            del stream
+        first.sendall(b"question")
+        first.shutdown(socket.SHUT_WR)
+        await heard.wait()
+        second = socket.socket(fileno=first.detach())
+        second.setblocking(False)
+        del first
+        gc.collect()
+        lib = a._core.lib
+        await until(lambda: lib.p2p_live_handles(5) == 1, "the handle of this side to be given back")
+        go.set()
+        loop = asyncio.get_running_loop()
+        assert await loop.sock_recv(second, 100) == b"answer"
+        assert await loop.sock_recv(second, 100) == b""
+        second.close()
 
 
 async def test_a_stream_that_is_read_cannot_be_detached() -> None:

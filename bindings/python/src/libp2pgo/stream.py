@@ -402,27 +402,26 @@ class Stream:
     def detach_fd(self) -> int:
         """Detach the stream into one end of a socket pair and return its descriptor, which is yours to close.
 
-        Only for a stream that was not read from. A reset by the peer shows as an end of file there.
+        From then on the descriptor alone decides how long the stream lives: closing or dropping this object leaves it alone.
+        Only for a stream that was not read from. A reset by the peer shows as an end of file there; ``info()["state"]`` tells them apart.
         """
         self._check_open()
         out = c_int(-1)
         self._lib.check(self._lib.p2p_stream_fd(self._handle, byref(out)))
         self._watched = True
         self._inflow.end(StateError(f"{self!r} is detached to a socket"))
+        self._end.detach()
+        self._end = finalizer(self, self._state.close)  # gives the handle back; nothing was forgotten
         return out.value
 
     def detach_socket(self) -> socket.socket:
         """As :meth:`detach_fd`, as a non-blocking socket object. Closing the socket closes the stream."""
         fd = self.detach_fd()
         try:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fd)
+            return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fd)
         except BaseException:
             os.close(fd)
             raise
-        # The stream's handle is freed with the socket: the library ends the stream on the descriptor's end.
-        self._end.detach()
-        finalizer(sock, self._state.close)
-        return sock
 
     def _check_open(self) -> None:
         if self._state.closed:
