@@ -9,7 +9,6 @@ import (
 	ds "github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/namespace"
 	"github.com/ipfs/go-datastore/query"
-	dssync "github.com/ipfs/go-datastore/sync"
 	leveldb "github.com/ipfs/go-ds-leveldb"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -23,7 +22,7 @@ type dhtStore struct {
 // openDHTStore opens the store at path, or makes one in memory. What is written is the system's at once, and the disk's when the system gets to it.
 func openDHTStore(path string, maxBytes int64, self peer.ID) (s *dhtStore, err error) {
 	if path == "" {
-		return &dhtStore{all: newBoundedStore(dssync.MutexWrap(ds.NewMapDatastore()), maxBytes, self)}, nil
+		return &dhtStore{all: newBoundedStore(&memoryStore{}, maxBytes, self)}, nil
 	}
 	defer Recovered("open dht.store", &err)
 	if err := os.MkdirAll(path, 0o700); err != nil {
