@@ -368,16 +368,18 @@ export class Node extends EventEmitter<NodeEvents> {
 
   // ---- life
 
-  /** Lets the process end while the node runs. */
+  /** Lets the process end while the node runs; closing it holds the process until that is done. */
   unref(): this {
-    if (this.#held && !this.#closed) this.#queue.release()
+    if (this.#closed) return this
+    if (this.#held) this.#queue.release()
     this.#held = false
     return this
   }
 
   /** Undoes `unref`. */
   ref(): this {
-    if (!this.#held && !this.#closed) this.#queue.hold()
+    if (this.#closed) return this
+    if (!this.#held) this.#queue.hold()
     this.#held = true
     return this
   }
@@ -395,6 +397,8 @@ export class Node extends EventEmitter<NodeEvents> {
     this.pubsub.close()
     for (const stream of [...this.#streams]) stream.destroy()
     const { lib } = this.#queue
+    // Also a node that holds nothing can be awaited closed.
+    this.ref()
     // Calls that were waiting complete with ERR_LIBP2P_CLOSED before this one does.
     await call(
       this.#queue,
@@ -404,7 +408,7 @@ export class Node extends EventEmitter<NodeEvents> {
       () => undefined,
     )
     for (const flow of [...this.#flows]) flow.close()
-    if (this.#held) this.#queue.release()
+    this.#queue.release()
     this.#queue.remove(this.#tag)
     this.#queue.leave()
     this.emit('stop')

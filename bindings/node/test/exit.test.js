@@ -69,6 +69,28 @@ test('importing the package alone holds nothing', async () => {
   assert.equal(code, 0, stderr)
 })
 
+test('closing holds the process until it is done, and no longer', async () => {
+  const program = `
+    import { createNode } from 'libp2pgo'
+    const other = (await createNode({ listen: [] })).unref()
+    for (const during of [() => {}, (node) => node.unref(), (node) => node.ref().unref()]) {
+      for (const held of [true, false]) {
+        const node = await createNode({ listen: ['/ip4/127.0.0.1/tcp/0'] })
+        if (!held) node.unref()
+        const closing = node.close()
+        during(node)
+        await closing
+        during(node)
+      }
+    }
+    other.ref()
+    other.unref()
+    process.on('exit', (code) => console.log('ended with', code))`
+  const { code, stderr, stdout } = await start('--input-type=module', '-e', program).ended
+  assert.equal(code, 0, stderr)
+  assert.match(stdout, /ended with 0/)
+})
+
 test('a storm of signals is survived', async () => {
   const program = `
     import { createNode } from 'libp2pgo'
