@@ -348,12 +348,17 @@ export class Node extends EventEmitter<NodeEvents> {
   /** Iterates over the node's events until it closes, the signal aborts or the loop is left. */
   events(options: { signal?: AbortSignal | undefined } = {}): EventFlow {
     checkOptions(options, 'signal')
-    const flow = new EventFlow((closed) => this.#flows.delete(closed))
-    if (this.#closed || options.signal?.aborted) {
+    const { signal } = options
+    const end = () => flow.close()
+    const flow = new EventFlow((closed) => {
+      this.#flows.delete(closed)
+      signal?.removeEventListener('abort', end)
+    })
+    if (this.#closed || signal?.aborted) {
       flow.close()
     } else {
       this.#flows.add(flow)
-      options.signal?.addEventListener('abort', () => flow.close(), { once: true })
+      signal?.addEventListener('abort', end, { once: true })
     }
     return flow
   }

@@ -1,5 +1,6 @@
 // A node's life, its peers and its events.
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { stat, writeFile } from 'node:fs/promises'
 import { createConnection, createServer } from 'node:net'
 import { join } from 'node:path'
@@ -339,6 +340,17 @@ test('events() ends when its signal aborts', async (t) => {
   })()
   abort.abort()
   await within(reading, 'the end of events()')
+})
+
+test('an ended events() leaves nothing with its signal', async (t) => {
+  const node = await startNode(t, { listen: [] })
+  const { signal } = new AbortController()
+  for (let i = 0; i < 3; i++) await node.events({ signal }).return()
+  const last = node.events({ signal }).next()
+  assert.equal(getEventListeners(signal, 'abort').length, 1)
+  await node.close()
+  assert.equal((await last).done, true)
+  assert.equal(getEventListeners(signal, 'abort').length, 0)
 })
 
 test('dialling nobody lists every address and why', async (t) => {
