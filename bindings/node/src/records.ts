@@ -1,4 +1,5 @@
 // The two buffers that a poll fills, and a cursor over them that reads fields where they lie.
+import { markAsUntransferable } from 'node:worker_threads'
 import { E } from './constants.js'
 import type { Native } from './ffi.js'
 import { type Handle, lines } from './memory.js'
@@ -35,7 +36,7 @@ export class Records {
     this.#signed = new Int32Array(memory)
     this.#max = max
     this.#size = size
-    this.#block = Buffer.allocUnsafeSlow(4 * size)
+    this.#block = slab(4 * size)
   }
 
   /** Fetches what waits in the queue, without waiting. Returns the number of records, or a P2P_E_ code. */
@@ -54,7 +55,7 @@ export class Records {
       this.#kept = 0
     }
     if (this.#block.length >= bytes) return
-    this.#block = Buffer.allocUnsafeSlow(Math.max(bytes, 4 * this.#size))
+    this.#block = slab(Math.max(bytes, 4 * this.#size))
   }
 
   select(index: number): void {
@@ -136,6 +137,13 @@ export class Records {
     this.#kept = Math.max(this.#kept, (end + 63) & ~63)
     return this.#block.subarray(start, end)
   }
+}
+
+/** A block for payloads. Whoever has one of them must not give the others' memory away, as postMessage does with a transfer list. */
+function slab(size: number): Buffer {
+  const block = Buffer.allocUnsafeSlow(size)
+  markAsUntransferable(block.buffer)
+  return block
 }
 
 /** Turns `rawText` into the text it stands for. */

@@ -5,6 +5,7 @@ import { PassThrough, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { after, test } from 'node:test'
 import { inspect } from 'node:util'
+import { MessageChannel } from 'node:worker_threads'
 import { StreamResetError } from 'libp2pgo'
 import { assertNoHandles, collect, next, openPair, standStill, startNode, startPair, until, within } from './helpers.js'
 
@@ -213,6 +214,25 @@ test('64 MiB arrive as they were sent', async (t) => {
   })
   await within(reading, 'the end', 60_000)
   assert.equal(received.digest('hex'), sent.digest('hex'))
+})
+
+test('the memory of a chunk cannot be given away: others lie in it too', async (t) => {
+  const { ours, theirs } = await openPair(t)
+  const bytes = randomBytes(4 * 1024 * 1024)
+  const chunks = []
+  theirs.on('data', (chunk) => chunks.push(chunk))
+  ours.end(bytes)
+  await next(theirs, 'end')
+  const { port1 } = new MessageChannel()
+  for (const chunk of chunks) {
+    try {
+      port1.postMessage(chunk, [chunk.buffer])
+    } catch (error) {
+      assert.equal(error.name, 'DataCloneError') // Node.js 20 sends a copy instead
+    }
+  }
+  port1.close()
+  assert.ok(Buffer.concat(chunks).equals(bytes))
 })
 
 test('many small writes arrive whole', async (t) => {
