@@ -85,14 +85,15 @@ class Call<T> implements Source {
     if (event.type !== EVENT.DONE) return
     if (this.#abort) this.#signal?.removeEventListener('abort', this.#abort)
     const { status } = event
-    if (this.#late) {
-      this.#late(event)
-    } else if (status < 0) {
-      this.#reject(errorOf(status, event.text(), event.value))
-    } else {
-      this.#resolve(this.#finish(event))
+    try {
+      if (this.#late) this.#late(event)
+      else if (status < 0) this.#reject(errorOf(status, event.text(), event.value))
+      else this.#resolve(this.#finish(event))
+    } catch (error) {
+      this.#reject(error) // what cannot be read fails this call alone
+    } finally {
+      this.#queue.remove(this.#tag)
     }
-    this.#queue.remove(this.#tag)
   }
 }
 

@@ -1,6 +1,6 @@
 // Diagnosis: why a peer can, or cannot, be reached.
 import { type CallOptions, call, splitOptions } from './call.js'
-import { type Handle, listOf } from './memory.js'
+import { checkOptions, type Handle, listOf } from './memory.js'
 import type { PeerInfo } from './node.js'
 import type { Queue } from './queue.js'
 
@@ -10,8 +10,6 @@ export interface ExplainOptions extends CallOptions {
   attempt_ms?: number | undefined
   /** A protocol that the peer should speak. */
   protocol?: string | undefined
-  /** Always JSON here; `text` of the result is for people. */
-  format?: never
 }
 
 /** One address that was tried. */
@@ -68,6 +66,8 @@ export async function explain(
   options?: ExplainOptions,
 ): Promise<Explanation> {
   const list = listOf('addresses', addresses)
+  // The library has a format too; here the answer is always an object, whose `text` is for people.
+  checkOptions(options, 'signal', 'timeout', 'attempt_ms', 'protocol')
   const [bounds, document] = splitOptions(options)
   return call(
     queue,

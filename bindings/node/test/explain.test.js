@@ -26,6 +26,12 @@ test('a peer that can be reached, or is connected', async (t) => {
   await assert.rejects(a.explain('here'), { code: 'ERR_LIBP2P_PARSE' })
 })
 
+test('explain has no format: its result is an object, with the text in it', async (t) => {
+  const node = await startNode(t, { listen: [] })
+  const asked = within(node.explain(node.id, { format: 'text' }), 'the answer')
+  await assert.rejects(asked, { code: 'ERR_LIBP2P_CONFIG', path: 'format' })
+})
+
 test('each reason has its own verdict', async (t) => {
   const [a, b] = await startPair(t)
   const id = (await startNode(t, { listen: [] })).id
