@@ -4,6 +4,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -63,6 +65,11 @@ func validProtocol(name string) bool {
 	return name != "" && len(name) <= 512 && !strings.ContainsAny(name, "\n\r")
 }
 
+// takesName reports whether a name that a peer chose is one under prefix. It becomes a line of an event's text.
+func takesName(name, prefix string) bool {
+	return strings.HasPrefix(name, prefix) && validProtocol(name) && utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl)
+}
+
 // start registers the names. accept runs on a goroutine of its own for each stream, which Close of the node waits for. open counts the streams
 // of the service, that one included; accept has to see to it that ended is called once.
 func (s *Service) start(accept func(raw network.Stream, open int64, ended func())) error {
@@ -95,7 +102,7 @@ func (s *Service) start(accept func(raw network.Stream, open int64, ended func()
 	}
 	for _, p := range s.protocols {
 		if prefix, ok := strings.CutSuffix(p, "*"); ok {
-			n.host.SetStreamHandlerMatch(protocol.ID(p), func(id protocol.ID) bool { return strings.HasPrefix(string(id), prefix) }, handle)
+			n.host.SetStreamHandlerMatch(protocol.ID(p), func(id protocol.ID) bool { return takesName(string(id), prefix) }, handle)
 		} else {
 			n.host.SetStreamHandler(protocol.ID(p), handle)
 		}

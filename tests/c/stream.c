@@ -98,6 +98,22 @@ TEST_OVER(stream_open__protocol_that_nobody_serves)
     close_pair(&pair);
 }
 
+TEST(stream_serve__takes_no_name_under_its_prefix_that_is_no_line_of_text)
+{
+    static const char *const names[] = {"/many/\xff.", "/many/\x01.", "/many/\t.", "/many/\x7f.", "/many/\xc2\x85."}; /* the ends of lines are trimmed */
+    struct pair pair = new_pair(TCP);
+    p2p_handle queue = new_queue(), service, stream;
+    struct taken *t = malloc(sizeof *t);
+    GOOD(p2p_stream_serve(pair.b, "/many/*", NULL, queue, 0, &service));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) ERROR(p2p_stream_open(pair.a, pair.b_id, names[i], NULL, &stream, NULL), P2P_E_PROTOCOL);
+    GOOD(p2p_stream_open(pair.a, pair.b_id, "/many/\xc3\xa4", NULL, &stream, NULL));
+    wait_event(queue, P2P_EVENT_STREAM, t);
+    EQUAL_TEXT(line_of(t, 1), "/many/\xc3\xa4");
+    close_pair(&pair);
+    GOOD(p2p_close(queue));
+    free(t);
+}
+
 TEST(stream_open__no_dial_without_a_connection)
 {
     struct pair pair = new_pair(TCP);
