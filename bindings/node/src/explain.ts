@@ -10,6 +10,8 @@ export interface ExplainOptions extends CallOptions {
   attempt_ms?: number | undefined
   /** A protocol that the peer should speak. */
   protocol?: string | undefined
+  /** Always JSON here; `text` of the result is for people. */
+  format?: never
 }
 
 /** One address that was tried. */
