@@ -111,9 +111,11 @@ func (n *Node) connect(ctx context.Context, id peer.ID, addresses []ma.Multiaddr
 
 // dialResolved dials once more if the DHT knows other addresses than those that failed.
 func (n *Node) dialResolved(ctx context.Context, id peer.ID, failed error) error {
-	if kind := Kind(failed); kind != ErrNoAddress && kind != ErrDial || ctx.Err() != nil {
+	if kind := Kind(failed); kind != ErrNoAddress && kind != ErrDial {
 		return failed
 	}
+	ctx, cancel := n.join(ctx)
+	defer cancel()
 	tried := map[string]bool{}
 	var dial *DialError
 	if errors.As(failed, &dial) {
@@ -122,14 +124,16 @@ func (n *Node) dialResolved(ctx context.Context, id peer.ID, failed error) error
 		}
 	}
 	found := n.resolve(ctx, id)
-	if !slices.ContainsFunc(found, func(a ma.Multiaddr) bool { return !tried[a.String()] }) && !n.isConnected(id) {
-		if n.dht != nil && Kind(failed) == ErrNoAddress {
-			return Errorf(ErrNoAddress, "%s: no address is known, and the DHT does not know one", id)
-		}
-		return failed
+	switch {
+	case n.isConnected(id), slices.ContainsFunc(found, func(a ma.Multiaddr) bool { return !tried[a.String()] }):
+		n.host.Peerstore().AddAddrs(id, found, peerstore.TempAddrTTL)
+		return n.dialPeer(ctx, id)
+	case n.dht != nil && ctx.Err() != nil:
+		return ctxError(ctx, "%v; looking for others in the DHT", failed)
+	case n.dht != nil && Kind(failed) == ErrNoAddress:
+		return Errorf(ErrNoAddress, "%s: no address is known, and the DHT does not know one", id)
 	}
-	n.host.Peerstore().AddAddrs(id, found, peerstore.TempAddrTTL)
-	return n.dialPeer(ctx, id)
+	return failed
 }
 
 func isDirect(a ma.Multiaddr) bool {

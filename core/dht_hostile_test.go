@@ -3,6 +3,7 @@ package core_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -176,5 +177,45 @@ func TestDHTTakesFewAddressesOfAPeer(t *testing.T) {
 	addresses, err := table(t, n).FindPeer(timeout(t), target)
 	if len(addresses) > 64 || err != nil && core.Kind(err) != core.ErrNotFound { // on a slow machine it was dialled
 		t.Fatalf("FindPeer: %d, %v", len(addresses), err)
+	}
+}
+
+// A call that ends while the DHT is asked says why it ended: whether the DHT knows the peer was not found out.
+func TestDHTConnectEndsWhileAsking(t *testing.T) {
+	asked, over := make(chan struct{}, 64), make(chan struct{})
+	target := randomPeer(t)
+	silent := foreignServer(t, func(request *pb.Message) *pb.Message {
+		if string(request.Key) == string(target) {
+			asked <- struct{}{}
+			<-over
+		}
+		return &pb.Message{}
+	})
+	defer close(over)
+	for _, kind := range []error{core.ErrTimeout, core.ErrCancelled, core.ErrClosed} {
+		n := clientOf(t, []host.Host{silent})
+		for _, known := range []string{"no address is known", "did not answer"} {
+			ctx, cancel := context.WithCancelCause(context.Background())
+			failed := make(chan error, 1)
+			go func() {
+				_, err := n.Connect(ctx, []string{target.String()})
+				failed <- err
+			}()
+			<-asked
+			switch kind {
+			case core.ErrTimeout:
+				cancel(context.DeadlineExceeded)
+			case core.ErrCancelled:
+				cancel(context.Canceled)
+			default:
+				n.Close()
+			}
+			mustMatch(t, <-failed, kind, known, "DHT")
+			cancel(nil)
+			if kind == core.ErrClosed {
+				break
+			}
+			n.Host().Peerstore().AddAddr(target, ma.StringCast(fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", closedPort(t))), time.Hour)
+		}
 	}
 }

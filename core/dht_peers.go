@@ -92,48 +92,36 @@ func (d *DHT) FindPeer(ctx context.Context, id peer.ID) ([]ma.Multiaddr, error) 
 	}
 	ctx, cancel := d.node.join(ctx)
 	defer cancel()
-	type result struct {
-		addresses []ma.Multiaddr
-		err       error
-	}
-	results := make(chan result, len(d.tables))
+	results := make(chan []ma.Multiaddr, len(d.tables))
 	for _, t := range d.tables {
-		safeGo("DHT find a peer", func() {
-			addresses, err := t.findPeer(ctx, id)
-			results <- result{addresses, err}
-		})
+		safeGo("DHT find a peer", func() { results <- t.findPeer(ctx, id) })
 	}
 	var addresses []ma.Multiaddr
-	var failed error
 	for range d.tables {
 		select {
-		case r := <-results:
-			for _, a := range r.addresses {
+		case found := <-results:
+			for _, a := range found {
 				if !slices.ContainsFunc(addresses, a.Equal) {
 					addresses = append(addresses, a)
 				}
 			}
-			if r.err != nil {
-				failed = r.err
-			}
-		case <-ctx.Done():
-			return nil, ctxError(ctx, "find %s", id)
+		case <-ctx.Done(): // what the other table found is enough
 		}
 	}
 	switch {
 	case len(addresses) > 0:
 		return addresses, nil
+	case ctx.Err() != nil:
+		return nil, ctxError(ctx, "find %s", id)
 	case d.tableSize() == 0:
 		return nil, Errorf(ErrNotFound, "%s: the DHT's table has no peer to ask", id)
-	case failed != nil && ctx.Err() != nil:
-		return nil, ctxError(ctx, "find %s", id)
 	}
 	return nil, Errorf(ErrNotFound, "%s: the DHT does not know the peer", id)
 }
 
 // findPeer asks the table's peers. Upstream's lookup is over when the three closest of them have answered, and what the others answer then is lost. Where
 // the peers are few one of those may be the only one that knows id: a client is known to the servers it is connected to.
-func (t *dhtTable) findPeer(ctx context.Context, id peer.ID) ([]ma.Multiaddr, error) {
+func (t *dhtTable) findPeer(ctx context.Context, id peer.ID) []ma.Multiaddr {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ctx, events := routing.RegisterForQueryEvents(ctx)
@@ -162,13 +150,13 @@ func (t *dhtTable) findPeer(ctx context.Context, id peer.ID) ([]ma.Multiaddr, er
 	info, err := t.dht.FindPeer(ctx, id)
 	cancel() // ends the events
 	if !errors.Is(err, routing.ErrNotFound) {
-		return info.Addrs, err
+		return info.Addrs
 	}
 	named := <-answers
 	if t.network == "wan" {
 		named = publicOnly(named)
 	}
-	return named, nil
+	return named
 }
 
 // ClosestPeers returns the peers closest to key, at most dht.bucket_size of each table: the key of a record or the name of a signed one, as for Get; or
