@@ -64,6 +64,7 @@ static int interrupt_with(int number)
     setenv("WAITING", file, 1);
     unlink(file);
     const pid_t pid = start_scenario("waits_until_interrupted");
+    unsetenv("WAITING"); /* others of this program compare its environment with what it was given */
     EVENTUALLY(access(file, F_OK) == 0);
     unlink(file);
     kill(pid, number);
