@@ -13,6 +13,7 @@ require (
 	github.com/hashicorp/golang-lru/arc/v2 v2.0.7 // indirect
 	github.com/ipfs/go-libdht v0.5.0 // indirect
 	github.com/nxadm/tail v1.4.11 // indirect
+	github.com/tidwall/btree v1.8.1
 )
 
 require (
