@@ -70,6 +70,20 @@ func numbered(format string, from, to int) (names []string) {
 	return names
 }
 
+// publish signs a message of its own, with a number as long as the test likes.
+func (p *hostile) publish(t testing.TB, topic string, data, seqno []byte) {
+	t.Helper()
+	m := &pb.Message{From: []byte(p.ID()), Data: data, Seqno: seqno, Topic: &topic}
+	text, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Signature, err = p.Peerstore().PrivKey(p.ID()).Sign(append([]byte(pubsub.SignPrefix), text...)); err != nil {
+		t.Fatal(err)
+	}
+	p.say(t, &pb.RPC{Publish: []*pb.Message{m}})
+}
+
 const refusedSubscriptions = "libp2pgo_pubsub_subscriptions_refused_total"
 
 // What a node remembers of a peer's subscriptions is bounded, however they come, but never those to its own topics.
@@ -126,4 +140,32 @@ func TestPubsub_NamesOfSubscriptionsAreBounded(t *testing.T) {
 	if refused := number(t, n, refusedSubscriptions); refused != 1+80-65 {
 		t.Fatalf("%v refused", refused)
 	}
+}
+
+// A message is no larger than it says, whatever its other fields hold.
+func TestPubsub_FieldsOfAMessageAreBounded(t *testing.T) {
+	n := start(t)
+	plain, ruled := join(t, n, "plain"), joinWith(t, n, "ruled", `{"max_size": 100}`, core.Inbox[core.TopicEvent]{})
+	listen(t, ruled)
+	heard, release := make(chan *core.Message, 2), make(chan struct{})
+	s := subscribeWith(t, plain, "", core.Inbox[*core.Message]{Deliver: func(m *core.Message) { heard <- m; <-release }})
+	t.Cleanup(func() { close(release) })
+	p := newHostile(t, n)
+	long := make([]byte, 300<<10)
+	p.publish(t, "plain", []byte("a"), long)
+	first := <-heard
+	if len(first.ID) > 128 {
+		t.Fatalf("an id of %d bytes", len(first.ID))
+	}
+	p.publish(t, "plain", []byte("b"), append(long, 1)) // another number, another message
+	until(t, "the second waits", func() bool { return s.Info().(core.SubscriptionInfo).Waiting == 1 })
+	if info := s.Info().(core.SubscriptionInfo); info.WaitingBytes < int64(1+256+len(first.ID)) {
+		t.Fatalf("%+v", info)
+	}
+	p.publish(t, "ruled", []byte("c"), make([]byte, 8))
+	p.publish(t, "ruled", []byte("d"), append(long, 2))
+	until(t, "both came", func() bool {
+		info := topicInfo(ruled)
+		return info.Delivered == 1 && info.Rejected["validation failed"] == 1
+	})
 }

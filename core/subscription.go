@@ -31,6 +31,8 @@ const (
 // messageOverhead is about what a waiting message costs beside its data.
 const messageOverhead = 256
 
+func messageSize(m *pubsub.Message) int { return len(m.Data) + len(m.ID) + messageOverhead }
+
 // Subscription delivers a topic's messages. Its methods may be called from any goroutine.
 type Subscription struct {
 	t     *Topic
@@ -78,7 +80,7 @@ func (t *Topic) Subscribe(o SubscribeOptions, inbox Inbox[*Message]) (*Subscript
 	var err error
 	s.sub, err = t.t.Subscribe(pubsub.WithBufferSize(1), pubsub.WithMessageFilter(func(m *pubsub.Message) bool {
 		defer recovered("subscription")
-		s.box.put(context.Background(), t.p.message(m), len(m.Data)+messageOverhead) // neither policy waits
+		s.box.put(context.Background(), t.p.message(m), messageSize(m)) // neither policy waits
 		s.regulate()
 		return false
 	}))

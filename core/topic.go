@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ import (
 
 // TopicOptions are the options of Join: rules that every message must pass before it is delivered or passed on.
 type TopicOptions struct {
-	MaxSize           int      `json:"max_size" min:"0" max:"1073741824" doc:"bytes of the largest message; 0: pubsub.max_message_size"`
+	MaxSize           int      `json:"max_size" min:"0" max:"1073741824" doc:"bytes of the largest message, without its signature and other fields; 0: pubsub.max_message_size, which is with them"`
 	Signers           []string `json:"signers" doc:"peer ids that may author messages; empty: all"`
 	Rate              float64  `json:"rate" min:"0" max:"1000000" doc:"messages per second and author; 0: no limit"`
 	Burst             int      `json:"burst" min:"0" max:"1000000" doc:"messages an author may send at once under rate; 0: one second's worth"`
@@ -232,12 +233,22 @@ func (t *Topic) forget() {
 	t.p.ids.Delete(t.name)
 }
 
+// idMax is how long an id may be. Author and number take less than half of it, but a peer can send a number as long as a message, and ids are
+// remembered for long.
+const idMax = 128
+
 // idOf returns the id of a message. Upstream could be told of a topic's own ids, too, but it would never forget them.
 func (p *publisher) idOf(m *pb.Message) string {
-	if id, ok := p.ids.Load(m.GetTopic()); ok {
-		return id.(pubsub.MsgIdFunction)(m)
+	fn := p.id
+	if own, ok := p.ids.Load(m.GetTopic()); ok {
+		fn = own.(pubsub.MsgIdFunction)
 	}
-	return p.id(m)
+	id := fn(m)
+	if len(id) > idMax {
+		sum := sha256.Sum256([]byte(id))
+		return string(sum[:])
+	}
+	return id
 }
 
 func (t *Topic) joinError(err error) error {

@@ -9,6 +9,7 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/time/rate"
+	"google.golang.org/protobuf/proto"
 )
 
 // rules are what a topic's messages must pass.
@@ -70,11 +71,14 @@ func (r *rules) unregister() {
 	}
 }
 
+// fieldsMax is above what a message has beside its data and topic, with the largest of keys; who sends more means to get around max_size.
+const fieldsMax = 8192
+
 // check is upstream's validator. It is called for own messages too, in the goroutine that publishes.
 func (r *rules) check(ctx context.Context, from peer.ID, m *pubsub.Message) (result pubsub.ValidationResult) {
 	result = pubsub.ValidationIgnore
 	defer recovered("topic rules")
-	if r.maxSize > 0 && len(m.Data) > r.maxSize {
+	if r.maxSize > 0 && (len(m.Data) > r.maxSize || proto.Size(m.Message)-len(m.Data)-len(m.GetTopic()) > fieldsMax) {
 		return pubsub.ValidationReject
 	}
 	author := peer.ID("")
@@ -152,7 +156,7 @@ func (r *rules) ask(ctx context.Context, m *pubsub.Message) Decision {
 	v := &Verdict{decided: make(chan Decision, 1), expired: make(chan struct{})}
 	v.Expired = v.expired
 	defer close(v.expired)
-	r.t.events.put(ctx, TopicEvent{Type: TopicValidate, Message: r.t.p.message(m), Verdict: v}, len(m.Data)+messageOverhead)
+	r.t.events.put(ctx, TopicEvent{Type: TopicValidate, Message: r.t.p.message(m), Verdict: v}, messageSize(m))
 	timer := time.NewTimer(r.timeout)
 	defer timer.Stop()
 	otherwise := Ignore

@@ -719,7 +719,7 @@ P2P_API int p2p_request_fail(p2p_handle request, int32_t code, const char *words
  * too. Nothing is stored: who is not there does not hear it. */
 
 /* p2p_topic_join joins a topic, once per node and name. queue and tag: P2P_EVENT_TOPIC_JOINED and _LEFT, and P2P_EVENT_VALIDATE. options, rules that
- * every message must pass before it is delivered or passed on: max_size (bytes), signers (list of peer ids that may author),
+ * every message must pass before it is delivered or passed on: max_size (bytes of data), signers (list of peer ids that may author),
  * rate (messages per second and author), burst, validate (true: ask you, by event, about messages of others), validate_timeout_ms (default 1000),
  * validate_default ("reject", "ignore", "accept"; default "ignore": the verdict when you are late), validate_capacity (verdicts pending, default 1024;
  * beyond it the default holds). P2P_E_EXISTS: joined already. P2P_E_STATE: the node has pubsub off. */
