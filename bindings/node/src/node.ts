@@ -29,7 +29,7 @@ import { Peerstore } from './peerstore.js'
 import { type PublishOptions, type SubscribeOptions, type Subscription, Topic, type TopicOptions } from './pubsub.js'
 import { Pubsub } from './pubsub_control.js'
 import { type Queue, queue, type Source } from './queue.js'
-import { connect, reach } from './reach.js'
+import { connect, peerNamed, reach } from './reach.js'
 import type { Records } from './records.js'
 import { Relay } from './relay.js'
 import {
@@ -50,7 +50,7 @@ export type Text = string | { toString(): string }
 
 /** How to open a stream. */
 export interface OpenOptions extends CallOptions {
-  /** Only over a connection that exists. Default: false. */
+  /** Only over a connection that exists; an address then has to end in /p2p/ and the peer's id. Default: false. */
   no_dial?: boolean | undefined
   /** Also over a relayed connection with limits. Default: false. */
   allow_limited?: boolean | undefined
@@ -260,7 +260,8 @@ export class Node extends EventEmitter<NodeEvents> {
 
   /** Opens a stream under the first of the protocols that the peer, by id or address, speaks, dialling first if needed. */
   async open(peer: Text, protocols: string | readonly string[], options?: OpenOptions): Promise<Stream> {
-    const to = textOf('peer', peer)
+    const named = textOf('peer', peer)
+    const to = options?.no_dial ? peerNamed(named) : named
     const list = listOf('protocols', protocols)
     const [bounds, document] = splitOptions(options)
     return reach(this.#queue, this.#open(), to, bounds, (id, left) =>

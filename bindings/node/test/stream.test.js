@@ -508,7 +508,22 @@ test('opening can be aborted, and a stream that came too late is closed', async 
 test('no_dial refuses to connect', async (t) => {
   const a = await startNode(t)
   const b = await startNode(t)
-  await assert.rejects(a.open(b.id, '/x/1', { no_dial: true }), (error) => error.code?.startsWith('ERR_LIBP2P_'))
+  b.handle('/x/1', async (stream) => stream.end('x'))
+  const [address] = b.addresses
+  for (const peer of [b.id, address]) {
+    await assert.rejects(a.open(peer, '/x/1', { no_dial: true }), { code: 'ERR_LIBP2P_STATE', message: /not connected/ })
+  }
+  assert.deepEqual(a.peers(), [])
+  await a.connect(address)
+  const stream = await a.open(address, '/x/1', { no_dial: true })
+  assert.equal(stream.peer, b.id)
+  assert.equal((await collect(stream)).toString(), 'x')
+  const nameless = address.split('/p2p/')[0]
+  for (const wrong of [nameless, '/ip4/here']) {
+    await assert.rejects(a.open(wrong, '/x/1', { no_dial: true }), (error) => {
+      return error.code === 'ERR_LIBP2P_PARSE' && error.message.includes(wrong)
+    })
+  }
 })
 
 test('closing the node destroys its streams, a write that waits fails', async (t) => {

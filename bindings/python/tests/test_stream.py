@@ -7,6 +7,7 @@ import contextlib
 import gc
 import hashlib
 import os
+import re
 import socket
 import warnings
 from typing import Any, AsyncIterator, Awaitable, Callable, Coroutine
@@ -83,8 +84,26 @@ async def test_a_protocol_nobody_speaks() -> None:
 async def test_no_dial_needs_a_connection() -> None:
     async with node() as a, node() as b:
         b.handle(ECHO, echo)
-        with pytest.raises(libp2pgo.Error):
-            await a.open_stream(b.id, ECHO, no_dial=True)
+        address = b.addresses[0]
+        for peer in (b.id, address, [address, b.id]):
+            with pytest.raises(libp2pgo.StateError, match="not connected"):
+                await a.open_stream(peer, ECHO, no_dial=True)
+        assert a.peers() == []
+        await a.connect(address)
+        for peer in (address, [address, b.id]):
+            async with a.open_stream(peer, ECHO, no_dial=True) as stream:
+                assert stream.peer == b.id
+                await stream.write(b"x")
+                await stream.close_write()
+                assert await stream.read() == b"x"
+        nameless = address.partition("/p2p/")[0]
+        for wrong in (nameless, "/ip4/here"):
+            with pytest.raises(libp2pgo.ParseError, match=re.escape(wrong)):
+                await a.open_stream(wrong, ECHO, no_dial=True)
+        with pytest.raises(libp2pgo.InvalidArgument, match="two peers"):
+            await a.open_stream([address, a.id], ECHO, no_dial=True)
+        with pytest.raises(libp2pgo.InvalidArgument, match="no address"):
+            await a.open_stream([], ECHO, no_dial=True)
 
 
 async def test_handlers_by_decorator_prefix_and_before_the_start() -> None:

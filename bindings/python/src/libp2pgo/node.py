@@ -53,7 +53,7 @@ from .explain import Explanation, explain
 from .gater import Gater
 from .nat import NAT
 from .numbers import Metrics, Perf
-from .peer import Addresses, Multiaddr, PeerId, PeerInfo, address_lines, peer_info
+from .peer import Addresses, Multiaddr, PeerId, PeerInfo, address_lines, peer_info, peer_named
 from .peerstore import Peerstore
 from .pubsub import BLOCK, Subscription, Topic, Validator
 from .pubsub_control import Pubsub
@@ -416,7 +416,7 @@ class Node:
         Args:
             peer: whom, by id, or by one or several addresses.
             protocols: one or several, in order of preference.
-            no_dial: only over a present connection.
+            no_dial: only over a present connection; an address then has to end in ``/p2p/`` and the peer's id.
             allow_limited: also over a limited relayed connection.
 
         Raises ProtocolNotSupported if the peer speaks none of them; DialError, PeerNotFound as :meth:`connect`.
@@ -427,7 +427,7 @@ class Node:
         self, pump: Pump, peer: Addresses, protocols: Protocols, no_dial: bool, allow_limited: bool, timeout: float | None
     ) -> Stream:
         core = self._core
-        named = await self._resolve(peer, timeout)
+        named = peer_named(peer) if no_dial else await self._resolve(peer, timeout)
         options = None
         if no_dial or allow_limited:
             options = json.dumps({"no_dial": no_dial, "allow_limited": allow_limited}).encode()

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Iterable, Union
 
 from ._library import encode
-from .address import Multiaddr
+from .address import Multiaddr, _info
+from .errors import InvalidArgument, ParseError
 from .keys import PeerId
 
 __all__ = ["Connection", "Multiaddr", "PeerId", "PeerInfo"]
@@ -22,6 +23,21 @@ def address_lines(addresses: Addresses, name: str = "addresses") -> bytes:
         return encode(addresses if isinstance(addresses, str) else "\n".join(addresses))
     except TypeError as error:
         raise TypeError(f"{name}: {addresses!r} is neither a text nor several") from error
+
+
+def peer_named(addresses: Addresses) -> str:
+    """The id of the peer whose addresses they are, for who must not connect to learn it."""
+    found = ""
+    for line in address_lines(addresses, "peer").decode().splitlines():
+        named = _info(line)["peer"] if line.startswith("/") else line
+        if named is None:
+            raise ParseError(f"address {line!r} does not end in /p2p/<peer id>")
+        if found not in ("", named):
+            raise InvalidArgument(f"addresses of two peers: {found} and {named}")
+        found = named
+    if not found:
+        raise InvalidArgument("no address is given")
+    return found
 
 
 @dataclass(frozen=True)
