@@ -250,7 +250,7 @@ export class Node extends EventEmitter<NodeEvents> {
     return service
   }
 
-  /** Ends `handle` or `onRequest` for these names; open streams and requests stay. */
+  /** Ends serving under these names, and under the others of the same `handle`; open streams and requests stay. */
   unhandle(protocols: string | readonly string[]): void {
     for (const name of listOf('protocols', protocols).split('\n')) {
       this.#services.get(name)?.close()

@@ -399,7 +399,7 @@ class Node:
         return self._core.decorate(handler, partial(self._core.serve_streams, protocols, max_streams))
 
     def unhandle(self, protocol: str) -> None:
-        """Stop serving a protocol, of streams or requests. Raises NotFound."""
+        """Stop serving a protocol, of streams or requests, and all that the same :meth:`handle` serves. Raises NotFound."""
         self._core.unhandle(protocol)
 
     def open_stream(
