@@ -364,12 +364,16 @@ func (s *Stream) sendWhole(ctx context.Context, parts ...[]byte) (sent int, err 
 	return sent, nil
 }
 
-// abandon gives the stream up after a write that cause has cut. later is what it tells from now on; nil: that it was given up.
+// abandon gives the stream up after a write that cause has cut. later is what it tells from now on; nil: that it was given up, or closed.
 func (s *Stream) abandon(cause, later error) {
-	if later == nil {
+	kind := Kind(cause)
+	switch {
+	case later == nil && kind == ErrClosed:
+		later = cause
+	case later == nil:
 		later = Errorf(ErrReset, "the stream to %s was given up in the middle of a write: %s", s.peer, cause)
 	}
-	if kind := Kind(cause); kind == ErrReset || kind == ErrProtocol { // it has ended already, and what the peer has sent may still be read
+	if kind == ErrReset || kind == ErrProtocol { // it has ended already, and what the peer has sent may still be read
 		s.out.fail(cause)
 		return
 	}

@@ -701,8 +701,10 @@ func TestClose_AfterACloseCutAWrite(t *testing.T) {
 	mustRead(t, far, 1<<20)
 	closed(core.Errorf(core.ErrClosed, "the node was closed"))
 	mustMatch(t, <-ended, core.ErrClosed)
+	_, err := near.ReadContext(timeout(t), make([]byte, 1)) // as every other call on what is being closed
+	mustMatch(t, err, core.ErrClosed)
 	near.Close()
-	_, err := io.Copy(io.Discard, struct{ io.Reader }{far})
+	_, err = io.Copy(io.Discard, struct{ io.Reader }{far})
 	mustMatch(t, err, core.ErrReset)
 }
 
