@@ -17,15 +17,21 @@ type blockList struct {
 	mu      sync.RWMutex
 	blocked map[peer.ID]struct{}                    // guarded by mu
 	streams map[peer.ID]map[network.Stream]struct{} // guarded by mu
-	awaited map[peer.ID]chan struct{}               // guarded by mu; closed when the peer opens the next one
+	awaited map[peer.ID]*awaited                    // guarded by mu; the next ones, while somebody waits for them
 	topics  map[peer.ID]*peerTopics                 // guarded by mu; of peers with a stream
+}
+
+// awaited is a stream that a peer is to open.
+type awaited struct {
+	opened  chan struct{} // closed when it has
+	waiting int           // guarded by the block list's mu; a peer that is gone for good will not open it
 }
 
 var _ pubsub.Blacklist = (*blockList)(nil)
 
 func (b *blockList) init() {
 	b.blocked, b.streams = map[peer.ID]struct{}{}, map[peer.ID]map[network.Stream]struct{}{}
-	b.awaited, b.topics = map[peer.ID]chan struct{}{}, map[peer.ID]*peerTopics{}
+	b.awaited, b.topics = map[peer.ID]*awaited{}, map[peer.ID]*peerTopics{}
 }
 
 // Add implements pubsub.Blacklist.
@@ -75,8 +81,8 @@ func (b *blockList) follow(s network.Stream) (end func()) {
 	if b.topics[id] == nil {
 		b.topics[id] = newPeerTopics()
 	}
-	if c := b.awaited[id]; c != nil {
-		close(c)
+	if next := b.awaited[id]; next != nil {
+		close(next.opened)
 		delete(b.awaited, id)
 	}
 	return func() {
@@ -91,8 +97,8 @@ func (b *blockList) follow(s network.Stream) (end func()) {
 }
 
 // reset ends the streams on which a peer sends since before a time. It returns a channel that is closed when the peer has opened another, nil
-// if it had none.
-func (b *blockList) reset(id peer.ID, before time.Time) <-chan struct{} {
+// if it had none; end has to be called when that is waited for no more.
+func (b *blockList) reset(id peer.ID, before time.Time) (introduced <-chan struct{}, end func()) {
 	b.mu.Lock()
 	streams := make([]network.Stream, 0, 1)
 	for s := range b.streams[id] {
@@ -100,16 +106,28 @@ func (b *blockList) reset(id peer.ID, before time.Time) <-chan struct{} {
 			streams = append(streams, s)
 		}
 	}
-	c := b.awaited[id]
-	if c == nil && len(streams) > 0 {
-		c = make(chan struct{})
-		b.awaited[id] = c
+	next := b.awaited[id]
+	if next == nil && len(streams) > 0 {
+		next = &awaited{opened: make(chan struct{})}
+		b.awaited[id] = next
+	}
+	if next != nil {
+		next.waiting++
 	}
 	b.mu.Unlock()
 	for _, s := range streams {
 		s.Reset()
 	}
-	return c
+	if next == nil {
+		return nil, func() {}
+	}
+	return next.opened, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if next.waiting--; next.waiting == 0 && b.awaited[id] == next {
+			delete(b.awaited, id)
+		}
+	}
 }
 
 // greetLimit is how long a peer that was taken back may need to introduce itself, before it is greeted all the same.
@@ -143,11 +161,12 @@ func (n *Node) PubsubUnblock(id peer.ID) error {
 		return Errorf(ErrNotFound, "%s is not blocked", id)
 	}
 	// The peer has to introduce itself first: upstream there forgets who we are when it finds that its own stream has ended.
-	introduced := p.block.reset(id, time.Now())
+	introduced, end := p.block.reset(id, time.Now())
 	if introduced == nil {
 		return p.greet(id)
 	}
 	n.spawn("greet a peer", func() {
+		defer end()
 		timer := time.NewTimer(greetLimit)
 		defer timer.Stop()
 		select {

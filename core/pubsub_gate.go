@@ -106,7 +106,8 @@ func (h *gatedHost) askAgain(ctx context.Context, id peer.ID) {
 	if !ok {
 		return
 	}
-	introduced := h.block.reset(id, at)
+	introduced, end := h.block.reset(id, at)
+	defer end()
 	if introduced == nil {
 		return // it has opened a new stream since, or will
 	}
