@@ -168,6 +168,123 @@ os._exit(0)
     assert (status, out) == (0, "True\nTrue\n"), err
 
 
+# Where a signal's handler closes the node, with the signal sent at that very moment, and what comes then.
+MOMENTS = {
+    "messages are made of what was just fetched": (
+        """
+patch(libp2pgo.pubsub, "Message")
+n.publish("news", b"1")
+n.publish("news", b"2")
+print([m.data for m in subscription])
+""",
+        "[b'1', b'2']",
+    ),
+    "events are made of what was just fetched": (
+        """
+patch(libp2pgo.events, "make")
+print(any(isinstance(e, libp2pgo.PeerConnected) for e in events))
+""",
+        "True",
+    ),
+    "an answer is waited for": ("ask('/kill/1')", "closed"),
+    "an answer is handed out": ("patch(BlockingFuture, 'set_result'); ask('/echo/1')", "b''"),
+    "a waiter is woken": ("patch(BlockingPump, 'completed', lambda pump: pump._mutex); ask('/echo/1')", "b''"),
+    "a waiter finds another thread at the queue": (
+        """
+n.handle("/x/1", print)
+while n._blocking._leader is None:
+    time.sleep(0.001)
+patch(threading, "Lock")
+ask("/held/1")
+""",
+        "closed",
+    ),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_handler_may_close_a_node_of_the_sync_face(moment: str) -> None:
+    action, outcome = MOMENTS[moment]
+    code = f"""
+import contextlib
+from libp2pgo._blocking import BlockingFuture, BlockingPump
+
+def patch(owner, name, held=lambda *_: contextlib.nullcontext()):
+    original = getattr(owner, name)
+
+    def patched(*args, **options):
+        if threading.current_thread() is threading.main_thread():
+            setattr(owner, name, original)
+            with held(*args[:1]):
+                signal.raise_signal(signal.SIGTERM)
+        return original(*args, **options)
+
+    setattr(owner, name, patched)
+
+def ask(protocol):
+    try:
+        print(n.request(other.id, protocol))
+    except libp2pgo.ClosedError:
+        print("closed")
+
+with sync_node() as n, sync_node() as other:
+    def close(*_):
+        n.close()
+        print("handled")
+
+    signal.signal(signal.SIGTERM, close)
+    other.on_request("/echo/1", lambda request: b"")
+    other.on_request("/held/1", lambda request: time.sleep(60) or b"")
+    other.on_request("/kill/1", lambda request: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(60) or b"")
+    events = n.events()
+    n.connect(other.addresses)
+    subscription = n.subscribe("news")
+    exec({action!r})
+    sys.stdout.flush()
+    os._exit(0)
+"""
+    status, out, err = run(code)
+    assert (status, out) == (0, f"handled\n{outcome}\n"), err
+
+
+def test_a_signal_handler_may_ask_below_a_wait() -> None:
+    """What the wait is for may come while the handler dispatches."""
+    code = """
+from libp2pgo import _blocking
+
+class Poller:
+    def __init__(self):
+        self.real = real()
+        self.register = self.real.register
+
+    def poll(self, ms):
+        _blocking.select.poll = real
+        signal.raise_signal(signal.SIGTERM)
+        return self.real.poll(ms)
+
+with sync_node() as n, sync_node() as other:
+    asked = threading.Event()
+    other.on_request("/first/1", lambda request: b"first" if asked.wait(10) else b"nobody asked")
+    other.on_request("/echo/1", lambda request: request.data)
+    n.connect(other.addresses)
+
+    def ask(*_):
+        asked.set()
+        below = n._blocking._leading
+        while not below._done:
+            print(n.request(other.id, "/echo/1", b"second", timeout=10))
+
+    signal.signal(signal.SIGTERM, ask)
+    real, _blocking.select.poll = _blocking.select.poll, Poller
+    print(n.request(other.id, "/first/1"))
+    sys.stdout.flush()
+    os._exit(0)
+"""
+    status, out, err = run(code)
+    assert status == 0, err
+    assert set(out.splitlines()) == {"b'second'", "b'first'"}
+
+
 @pytest.mark.parametrize("wait", ["await n.request(other.id, '/held/1')", "await asyncio.Event().wait()", "await n.subscribe('x').next()"])
 def test_ctrl_c_ends_asyncio_run(wait: str) -> None:
     code = f"""

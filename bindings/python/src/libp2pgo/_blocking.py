@@ -67,7 +67,8 @@ class BlockingPump(Pump):
         super().__init__(lib)
         self._fd = queue_fd(lib, self.queue)
         self._end = finalizer(self, _end_queue, lib, self.queue, self._fd)
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
+        self._draining = False
         self._leader: int | None = None  # guarded by _mutex: the thread that polls
         self._leading: BlockingFuture | None = None  # what it waits for
         self._followers: list[BlockingFuture] = []  # guarded by _mutex
@@ -117,12 +118,14 @@ class BlockingPump(Pump):
         """Return when ``future`` is done, draining the queue meanwhile unless another thread does."""
         me = threading.get_ident()
         while not future._done:
+            if self.busy():
+                raise StateError("nothing can wait where the sync face dispatches events: in a validator, or a signal's handler in between")
             with self._mutex:
                 if future._done:
                     return
-                if self._leader == me:
-                    raise StateError("a validator of the sync face cannot wait: it runs where the events are dispatched")
-                lead = self._leader is None
+                # Below a wait of this very thread, which a signal's handler interrupts: it leads in its place.
+                below = self._leading if self._leader == me else None
+                lead = self._leader is None or below is not None
                 if lead:
                     self._leader, self._leading = me, future
                 else:
@@ -132,14 +135,19 @@ class BlockingPump(Pump):
             try:
                 if lead:
                     self._lead(future)
-                else:
+                elif not future._done:  # a signal's handler may have seen to that before it was a follower
                     left = -1.0 if future.until is None else future.until.left()
                     future._event.acquire(True, min(left, threading.TIMEOUT_MAX))
                     _expire(future)
             finally:
                 with self._mutex:
-                    if lead:
+                    if below is not None:
+                        self._leading = below
+                        self.lib.p2p_queue_wake(self.queue)  # what it polls for may have come here
+                    elif lead:
                         self._leader = self._leading = None
+                        if self.closed:
+                            self._end()
                         if self._followers:
                             self._followers.pop()._event.release()
                     elif future in self._followers:
@@ -157,6 +165,19 @@ class BlockingPump(Pump):
             poller.poll(poll_ms(future.until))
             _expire(future)
 
+    def drain(self) -> bool:
+        if self._draining:
+            return False  # below itself, or on another thread as it closes
+        try:
+            self._draining = True
+            return super().drain()
+        finally:
+            self._draining = False
+
+    def busy(self) -> bool:
+        # A signal's handler may come while events are dispatched, or while it is settled who dispatches them.
+        return self._mutex._is_owned() or (self._draining and self._leader == threading.get_ident())  # type: ignore[attr-defined]
+
     def completed(self, future: BlockingFuture) -> None:
         """Wake the thread that waits for ``future``."""
         with self._mutex:
@@ -167,6 +188,7 @@ class BlockingPump(Pump):
                 self.lib.p2p_queue_wake(self.queue)
 
     def close(self) -> None:
+        inside = self._mutex._is_owned()  # type: ignore[attr-defined]  # by a signal's handler: nobody else can go on meanwhile
         with self._mutex:
             if self.closed:
                 return
@@ -175,10 +197,13 @@ class BlockingPump(Pump):
         if leader is not None and leader != threading.get_ident():
             # The queue's end wakes whoever polls; they find their futures failed below.
             self.lib.p2p_close(self.queue)
-            if server is not None and server.ident == leader:
+            if server is not None and server.ident == leader and not inside:
                 server.join()
         self._leftovers()
-        self._end()
+        if inside or leader == threading.get_ident():
+            self.lib.p2p_close(self.queue)  # wakes the poll that a signal's handler interrupts, and which still needs the descriptor
+        else:
+            self._end()
 
 
 def _expire(future: BlockingFuture) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import functools
 import logging
 import math
 import os
@@ -20,7 +21,7 @@ from itertools import count
 from numbers import Real
 from operator import length_hint
 from time import monotonic
-from typing import Any, Callable, Coroutine, Iterator, Protocol, Union
+from typing import Any, Callable, Coroutine, Iterator, Protocol, TypeVar, Union
 
 from . import _abi
 from ._library import Library, finalizer, library, milliseconds, unfit
@@ -130,7 +131,32 @@ class _Buffers:
         return headers, block
 
 
-_local = threading.local()
+class _Reading(threading.local):
+    """How many readers of queues this thread is in, one below the other when a signal's handler reads too, and the buffers of each."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.buffers: list[_Buffers] = []
+
+
+_reading = _Reading()
+R = TypeVar("R")
+
+
+def reader(method: Callable[[R], bool]) -> Callable[[R], bool]:
+    """Mark a method that polls a queue and works on what came: until it is through, others on its thread poll into other buffers."""
+
+    @functools.wraps(method)
+    def read(self: R) -> bool:
+        _reading.depth += 1
+        try:
+            return method(self)
+        finally:
+            _reading.depth -= 1
+
+    return read
+
+
 Batch = tuple[bytes, Union[bytes, memoryview]]
 Headers = Iterator[tuple[int, ...]]
 
@@ -139,12 +165,13 @@ def poll(lib: Library, queue: int, backlog: list[Batch]) -> bool:
     """Add a batch of events to an empty backlog: their headers, and the block their offsets point into. Returns whether any came.
 
     The caller takes the batch out when it is through with it. The block is bytes, or for bulk data a view that must be sliced up before
-    this thread polls again. An exception in here, as a signal handler raises, loses nothing: what came is in the backlog.
+    this thread polls again, for which callers are a :func:`reader`. An exception in here, as a signal handler raises, loses nothing: what
+    came is in the backlog.
     """
-    try:
-        buffers: _Buffers = _local.buffers
-    except AttributeError:
-        buffers = _local.buffers = _Buffers(lib)
+    depth = _reading.depth or 1
+    while len(_reading.buffers) < depth:
+        _reading.buffers.append(_Buffers(lib))
+    buffers = _reading.buffers[depth - 1]
     result = buffers.result
     result.clear()
     large: Any = None
@@ -226,6 +253,10 @@ class Pump:
     def serve(self) -> None:
         """From now on events must be dispatched also while nobody waits."""
 
+    def busy(self) -> bool:
+        """Whether this thread cannot wait, as it is just at work for others that do."""
+        return False
+
     # Calls.
 
     async def call(self, function: Callable[..., int], owner: int, *args: Any, timeout: float | None, late: Late | None = None) -> Result:
@@ -278,6 +309,7 @@ class Pump:
 
     # Events.
 
+    @reader
     def drain(self) -> bool:
         """Dispatch one batch of events. Returns whether there were any."""
         backlog = self._backlog

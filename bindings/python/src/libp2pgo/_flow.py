@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, Callable, Generic, TypeVar
 
 from . import _abi
-from ._engine import Batch, Bell, Headers, Pump, deadline, keep, poll
+from ._engine import Batch, Bell, Headers, Pump, deadline, keep, poll, reader
 from ._library import Library, finalizer
 from .errors import Error, Timeout, from_code
 
@@ -34,7 +34,9 @@ class Flow(Generic[T]):
         self._backlog: list[Batch] = []
         self._closed = False
         self._error: Error | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._pulling = False  # guarded by _lock, as is _finishing
+        self._finishing = False
         self._queue = self._lib.handle(self._lib.p2p_queue_new, 0)
         try:
             self._bell = Bell(pump, self._queue, _Weak(self))  # first, as it may find no descriptor: what has begun holds its source back
@@ -95,34 +97,47 @@ class Flow(Generic[T]):
     def _pull(self) -> bool:
         """Fetch a batch. Returns whether any came."""
         with self._lock:
-            backlog = self._backlog
-            others: list[Other] = []
-            dropped, closed, error = 0, self._closed, self._error
+            if self._pulling:
+                return False  # by a signal's handler, below the very pull that it interrupts
             try:
-                if not backlog and (closed or not poll(self._lib, self._queue, backlog)):
-                    return False
-                headers, block = backlog[0]
-                items = self._make(_abi.EVENT.iter_unpack(headers), block, others)
-                for type_, status, value, text in others:
-                    if type_ == _abi.EVENT_DROPPED:
-                        dropped += value
-                    elif type_ == _abi.EVENT_CLOSED:
-                        closed = True
-                        if status < 0:
-                            error = from_code(status, text.decode("utf-8", "replace"), value)
-            except Error:
-                self._closed = True
+                self._pulling = True
+                return self._fetch()
+            finally:
+                self._pulling = False
+                if self._finishing:
+                    self._finishing = False
+                    self.finish()
+
+    @reader
+    def _fetch(self) -> bool:
+        backlog = self._backlog
+        others: list[Other] = []
+        dropped, closed, error = 0, self._closed, self._error
+        try:
+            if not backlog and (closed or not poll(self._lib, self._queue, backlog)):
                 return False
-            except BaseException:  # Ctrl-C: the whole batch is made again
-                keep(self._lib, self._queue, backlog)
-                raise
-            # Without a call, no signal is handled in between (as of Python 3.10): all of this is done, or nothing.
-            self._ready += items
-            self.dropped += dropped
-            self._error = error
-            self._closed = closed
-            backlog[:] = ()
-            return bool(self._ready)
+            headers, block = backlog[0]
+            items = self._make(_abi.EVENT.iter_unpack(headers), block, others)
+            for type_, status, value, text in others:
+                if type_ == _abi.EVENT_DROPPED:
+                    dropped += value
+                elif type_ == _abi.EVENT_CLOSED:
+                    closed = True
+                    if status < 0:
+                        error = from_code(status, text.decode("utf-8", "replace"), value)
+        except Error:
+            self._closed = True
+            return False
+        except BaseException:  # Ctrl-C: the whole batch is made again
+            keep(self._lib, self._queue, backlog)
+            raise
+        # Without a call, no signal is handled in between (as of Python 3.10): all of this is done, or nothing.
+        self._ready += items
+        self.dropped += dropped
+        self._error = error
+        self._closed = closed or self._closed  # a signal's handler may have closed it
+        backlog[:] = ()
+        return bool(self._ready)
 
     def _arrived(self) -> None:
         if self._pull() or self._closed:
@@ -140,6 +155,10 @@ class Flow(Generic[T]):
 
     def finish(self) -> None:
         """Its node has closed: what arrived before can still be iterated over."""
+        with self._lock:
+            if self._pulling:  # a signal's handler closes the node: the pull that it interrupts comes here when it is through
+                self._finishing = True
+                return
         while self._pull():
             pass
         self._release()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, Union
 
 from . import _abi, nat, relay
-from ._engine import Batch, Bell, Headers, Pump, deadline, keep, poll
+from ._engine import Batch, Bell, Headers, Pump, deadline, keep, poll, reader
 from ._inbox import Inbox
 from ._library import Library, integer
 from .errors import Error, Timeout, from_code
@@ -239,7 +239,9 @@ class EventHub:
         self.queue = lib.handle(lib.p2p_queue_new, 0)
         self.closed = False
         self._backlog: list[Batch] = []  # guarded by _lock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._pulling = False  # guarded by _lock, as is _closing
+        self._closing = False
         self._iterators: weakref.WeakSet[Events[Any]] = weakref.WeakSet()  # guarded by _lock
 
     def add(self, events: Events[Any]) -> None:
@@ -253,24 +255,40 @@ class EventHub:
     def pull(self) -> None:
         """Hand out what the library has. Any waiting iterator, or thread, may."""
         with self._lock:
+            if self._pulling:
+                return  # by a signal's handler, below the very pull that it interrupts
+            try:
+                self._pulling = True
+                while self._fetch():
+                    pass
+            finally:
+                self._pulling = False
+                if self._closing:
+                    self._closing = False
+                    self.close()
             iterators = tuple(self._iterators)
-            while not self.closed:
-                records: Headers | None = None
-                try:
-                    if not self._backlog and not poll(self.lib, self.queue, self._backlog):
-                        break
-                    headers, block = self._backlog[0]
-                    records = _abi.EVENT.iter_unpack(headers)
-                    self._hand_out(records, block, iterators)
-                except Error:
-                    self.closed = True
-                    break
-                except BaseException:  # Ctrl-C between two events
-                    keep(self.lib, self.queue, self._backlog, records)
-                    raise
-                self._backlog.clear()
         for events in iterators:
             events.wake()
+
+    @reader
+    def _fetch(self) -> bool:
+        if self.closed:
+            return False
+        records: Headers | None = None
+        try:
+            if not self._backlog and not poll(self.lib, self.queue, self._backlog):
+                return False
+            headers, block = self._backlog[0]
+            records = _abi.EVENT.iter_unpack(headers)
+            self._hand_out(records, block, tuple(self._iterators))
+        except Error:
+            self.closed = True
+            return False
+        except BaseException:  # Ctrl-C between two events
+            keep(self.lib, self.queue, self._backlog, records)
+            raise
+        self._backlog.clear()
+        return True
 
     def _hand_out(self, records: Headers, block: bytes | memoryview, iterators: tuple[Events[Any], ...]) -> None:
         for type_, status, _, _, object_, value, flags, text, text_n, data, data_n, _ in records:
@@ -290,6 +308,10 @@ class EventHub:
 
     def close(self) -> None:
         """End all iterators, after what they have not fetched yet."""
+        with self._lock:
+            if self._pulling:  # a signal's handler closes the node: the pull that it interrupts comes here when it is through
+                self._closing = True
+                return
         try:
             self.pull()
         finally:

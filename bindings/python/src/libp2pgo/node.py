@@ -717,8 +717,11 @@ class Core:
         try:
             if handle:
                 self._stop(None if pump.blocking else asyncio.current_task())
-            with contextlib.suppress(ClosedError):  # another closer was faster
-                await pump.call(pump.lib.p2p_node_close, closing, timeout=None)
+            if pump.busy():  # on the sync face, a signal's handler or a validator: wait without the pump
+                pump.lib.p2p_close(closing)
+            else:
+                with contextlib.suppress(ClosedError):  # another closer was faster
+                    await pump.call(pump.lib.p2p_node_close, closing, timeout=None)
             self._closing = 0
         finally:
             if handle:

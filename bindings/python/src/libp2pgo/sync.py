@@ -8,7 +8,9 @@
             print(message.peer, message.data)
 
 One node may be used from several threads. Handlers run on threads of their own; a validator runs where events are dispatched and must not
-wait. The words are those of the asyncio face, whose documentation holds.
+wait. A signal's handler may close a node; another call that waits raises StateError there if the signal came amid such work.
+
+The words are those of the asyncio face, whose documentation holds.
 """
 
 from __future__ import annotations
