@@ -112,6 +112,7 @@ type Advertisement struct {
 	unhook  func()
 	working sync.WaitGroup
 	once    sync.Once
+	over    chan struct{} // closed when all that Close does is done
 }
 
 // GrantedMs returns for how long a rendezvous point has granted what Register asked, in milliseconds.
@@ -135,14 +136,14 @@ func (n *Node) Advertise(topic string, o AdvertiseOptions, inbox Inbox[Discovery
 
 // advertiseAt starts an Advertisement. granted > 0: it was said already, and holds so long.
 func (n *Node) advertiseAt(sources []discoverySource, topic string, ttl time.Duration, p pauses, granted time.Duration, inbox Inbox[DiscoveryEvent]) (*Advertisement, error) {
-	a := &Advertisement{n: n, topic: topic, granted: granted}
+	a := &Advertisement{n: n, topic: topic, granted: granted, over: make(chan struct{})}
 	a.ctx, a.cancel = context.WithCancel(n.ctx)
 	a.events = newDiscoveryMailbox("discovery events", inbox, DropOldest)
 	for _, s := range sources {
 		a.sources = append(a.sources, &sourceState{source: s})
 	}
 	a.working.Add(len(sources)) // before Close can wait for them
-	if err := n.onClose(&a.unhook, a.Close); err != nil {
+	if err := n.onClose(&a.unhook, a.closeAndWait); err != nil {
 		a.cancel()
 		a.events.close(err)
 		return nil, err
@@ -156,14 +157,22 @@ func (n *Node) advertiseAt(sources []discoverySource, topic string, ttl time.Dur
 	return a, nil
 }
 
-// Close takes the advertisement back where that is possible, and ends it.
+// Close ends the advertisement. It is taken back, where that is possible, in the background, which the node's Close waits for.
 func (a *Advertisement) Close() {
 	a.once.Do(func() {
-		a.unhook()
 		a.cancel()
-		a.working.Wait()
+		safeGo("end an advertisement", func() {
+			defer close(a.over)
+			a.working.Wait()
+			a.unhook()
+		})
 	})
 	a.events.close(nil)
+}
+
+func (a *Advertisement) closeAndWait() {
+	a.Close()
+	<-a.over
 }
 
 // addressPoll is how often the node's addresses are compared with those that were advertised.

@@ -25,6 +25,7 @@ type Meeting struct {
 	unhook  func()
 	working sync.WaitGroup
 	once    sync.Once
+	over    chan struct{} // closed when all that Close does is done
 	poke    chan struct{} // capacity 1: there may be somebody to dial
 
 	mu      sync.Mutex
@@ -70,13 +71,13 @@ func (n *Node) Meet(topic string, o MeetOptions, inbox Inbox[DiscoveryEvent]) (*
 	if err != nil {
 		return nil, err
 	}
-	m := &Meeting{n: n, topic: topic, secret: meetingSecret(topic), o: o, poke: make(chan struct{}, 1), peers: map[peer.ID]*meetingPeer{}}
+	m := &Meeting{n: n, topic: topic, secret: meetingSecret(topic), o: o, over: make(chan struct{}), poke: make(chan struct{}, 1), peers: map[peer.ID]*meetingPeer{}}
 	for _, s := range sources {
 		m.sources = append(m.sources, &sourceState{source: s})
 	}
 	m.ctx, m.cancel = context.WithCancel(n.ctx)
 	m.events = newDiscoveryMailbox("meeting events", inbox, DropOldest)
-	if err = n.onClose(&m.unhook, m.Close); err == nil {
+	if err = n.onClose(&m.unhook, m.closeAndWait); err == nil {
 		err = n.meetings.add(m)
 	}
 	if err != nil {
@@ -105,7 +106,7 @@ func (n *Node) Meet(topic string, o MeetOptions, inbox Inbox[DiscoveryEvent]) (*
 	return m, nil
 }
 
-// work runs fn on a goroutine that Close waits for; not at all once Close has begun.
+// work runs fn on a goroutine that the end waits for; not at all once Close has begun.
 func (m *Meeting) work(name string, fn func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -351,10 +352,10 @@ func (m *Meeting) Peers() []peer.ID {
 	return ids
 }
 
-// Close leaves the topic: advertisements are taken back where that is possible, and the others are told. Connections stay.
+// Close leaves the topic: it can be joined again at once. In the background advertisements are taken back where that is possible, and the others are
+// told, which takes at most a second or so; the node's Close waits for that. Connections stay.
 func (m *Meeting) Close() {
 	m.once.Do(func() {
-		m.unhook()
 		m.mu.Lock()
 		m.closed = true
 		var told []peer.ID
@@ -369,10 +370,20 @@ func (m *Meeting) Close() {
 		m.mu.Unlock()
 		m.cancel()
 		m.n.meetings.remove(m)
-		m.n.meetings.farewell(m, told)
-		m.working.Wait()
+		number := m.n.meetings.tick() // now: a greeting of one that joins again is newer
+		safeGo("leave a meeting", func() {
+			defer close(m.over)
+			m.n.meetings.farewell(m, told, number)
+			m.working.Wait()
+			m.unhook()
+		})
 	})
 	m.events.close(nil)
+}
+
+func (m *Meeting) closeAndWait() {
+	m.Close()
+	<-m.over
 }
 
 // MeetingInfo is what Info returns; docs/info.md explains the keys.

@@ -47,8 +47,11 @@ func meetingSecret(topic string) [32]byte { return sha256.Sum256([]byte("libp2pg
 
 // greet makes a greeting to a peer.
 func (m *Meeting) greet(kind byte, to peer.ID) []byte {
-	head := binary.BigEndian.AppendUint64([]byte{kind}, m.n.meetings.tick())
-	return m.greeting(head, m.n.ID(), to)
+	return m.greetAs(kind, m.n.meetings.tick(), to)
+}
+
+func (m *Meeting) greetAs(kind byte, number uint64, to peer.ID) []byte {
+	return m.greeting(binary.BigEndian.AppendUint64([]byte{kind}, number), m.n.ID(), to)
 }
 
 func (m *Meeting) greeting(head []byte, from, to peer.ID) []byte {
@@ -279,7 +282,7 @@ func (m *Meeting) hello(ctx context.Context, id peer.ID) (yes bool, err error) {
 }
 
 // farewell tells peers that this node is no longer of the topic. Those that do not hear it in time do without: they see the connection end.
-func (l *meetings) farewell(m *Meeting, peers []peer.ID) {
+func (l *meetings) farewell(m *Meeting, peers []peer.ID, number uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), farewellLimit) // of all together, for the node waits for it; its own has ended
 	defer cancel()
 	var done sync.WaitGroup
@@ -295,7 +298,7 @@ func (l *meetings) farewell(m *Meeting, peers []peer.ID) {
 		safeGo("farewell", func() {
 			defer done.Done()
 			defer func() { <-turns }()
-			if err := l.node.lastWords(ctx, id, meetProtocol, m.greet(greetBye, id)); err != nil {
+			if err := l.node.lastWords(ctx, id, meetProtocol, m.greetAs(greetBye, number, id)); err != nil {
 				logger.Debug("farewell", "peer", id, "err", err)
 			}
 		})

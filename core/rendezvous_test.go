@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/libp2pgo/libp2pgo/core"
@@ -340,6 +342,32 @@ func TestClosingTakesRegistrationsBack(t *testing.T) {
 	told.wait(t, core.DiscoveryLeft, b.ID())
 	if got := rendezvous.RendezvousInfo().Registrations; got != 1 {
 		t.Fatalf("%d registrations are left", got)
+	}
+}
+
+// A point that says nothing holds up nobody who closes what is registered there, and its node only for a moment.
+func TestClosingDoesNotWaitForThePoint(t *testing.T) {
+	rendezvous, n := meetingPoint(t), start(t)
+	registered, err := registerAt(t, n, rendezvous, "t", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard, over := make(chan string, 1), make(chan struct{})
+	defer close(over)
+	rendezvous.Host().SetStreamHandler("/rendezvous/1.0.0", func(s network.Stream) {
+		words, _ := io.ReadAll(s)
+		heard <- string(words)
+		<-over
+		s.Reset()
+	})
+	begun := time.Now()
+	registered.Close()
+	if took := time.Since(begun); took > 250*time.Millisecond { // it waits half a second for an end that does not come
+		t.Fatalf("it took %s", took)
+	}
+	n.Close()
+	if words := <-heard; !strings.Contains(words, "t") {
+		t.Fatalf("the node has not waited until it was taken back: %q", words)
 	}
 }
 

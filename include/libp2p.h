@@ -261,7 +261,8 @@ P2P_API int64_t p2p_live_handles(int kind);
 
 /* p2p_close ends what a handle stands for, and its children. When it returns, a node has released its ports, threads of work and memory; a
  * stream is closed in both directions after what was accepted for writing is sent (at most 10 s, in the background), or left to its descriptor if it is
- * detached; a request without an answer is answered with an error; a topic is left. Closing what is closed is 0. P2P_E_HANDLE: never was one.
+ * detached; a request without an answer is answered with an error; a topic is left; an advertisement and the membership of a joined topic are taken back
+ * in the background (about a second), for which the node's close waits. Closing what is closed is 0. P2P_E_HANDLE: never was one.
  *
  * Over yamux a peer that goes on writing is not told that a stream is closed, and waits once its window is full: p2p_stream_reset stops it, but
  * does not send what waits. */
@@ -850,8 +851,8 @@ P2P_API int p2p_dht_info(p2p_handle node, char **json_out);
  * (mDNS). By default every source that is on is used. A topic is a name of 1 to 255 bytes of UTF-8; those of pubsub are another matter. */
 
 /* p2p_discovery_join keeps this node together with all others that join the topic: it advertises, finds, connects and connects again until
- * closed, which tells the others. Connections stay. Each peer that is connected is P2P_EVENT_DISCOVERY_CONNECTED, also one that came by itself or was
- * connected before; _FOUND, _LEFT, _UNREACHABLE, _ADVERTISED and _FAILED tell the rest. queue 0: no events. options: sources (also "peers"), points,
+ * closed, which tells the others in the background. Connections stay. Each peer that is connected is P2P_EVENT_DISCOVERY_CONNECTED, also one that came by
+ * itself or was connected before; _FOUND, _LEFT, _UNREACHABLE, _ADVERTISED and _FAILED tell the rest. queue 0: no events. options: sources (also "peers"), points,
  * advertise, find, connect, max_peers, and pauses; docs/discovery.md. P2P_E_EXISTS: joined already. */
 P2P_API int p2p_discovery_join(p2p_handle node, const char *name, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *join_out);
 
