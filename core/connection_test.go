@@ -307,6 +307,40 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+// Release ends what Keep began, and nothing else.
+func TestRelease_LeavesDirectPeers(t *testing.T) {
+	other := start(t)
+	n := start(t, "keep.retry_min_ms", "20", "keep.retry_max_ms", "80")
+	if err := n.PubsubAddDirect(other.Addresses()); err != nil {
+		t.Fatal(err)
+	}
+	mustMatch(t, n.Release(other.ID()), core.ErrNotFound)
+	if err := n.Keep(other.Addresses()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Release(other.ID()); err != nil {
+		t.Fatal(err)
+	}
+	kept := func() bool {
+		return n.PeerInfo(other.ID()).(core.PeerInfo).Kept && n.Host().ConnManager().IsProtected(other.ID(), "keep")
+	}
+	if !kept() {
+		t.Fatal("the direct peer is not kept")
+	}
+	if err := n.Keep(other.Addresses()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.PubsubRemoveDirect(other.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if !kept() {
+		t.Fatal("the kept peer is not kept")
+	}
+	if err := n.Release(other.ID()); err != nil || kept() {
+		t.Fatalf("%v, kept: %v", err, kept())
+	}
+}
+
 // Keep of a kept peer replaces its addresses.
 func TestKeepReplacesAddresses(t *testing.T) {
 	told := newEvents()

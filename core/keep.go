@@ -22,8 +22,8 @@ type keeper struct {
 
 type keptPeer struct {
 	id       peer.ID
-	source   string // "keep", "bootstrap" or "direct"
-	lasting  bool   // guarded by the keeper's mu; wanted by more than pubsub, for a direct peer
+	source   string              // "keep", "bootstrap" or "direct": what it was kept for first
+	reasons  map[string]struct{} // guarded by the keeper's mu; of those, what it is kept for
 	min, max time.Duration
 	stop     context.CancelFunc
 	poke     chan struct{} // capacity 1: the connection came or went
@@ -43,18 +43,29 @@ func (n *Node) Keep(addresses []string) error {
 	return n.keep(id, parsed, "keep", n.cfg.Keep.RetryMinMs, n.cfg.Keep.RetryMaxMs)
 }
 
-// Release ends Keep; the connection stays. It fails with ErrNotFound if the peer is not kept.
+// Release ends Keep; the connection stays. A bootstrap or direct peer is kept as such. It fails with ErrNotFound if Keep was not called for the peer.
 func (n *Node) Release(id peer.ID) error {
-	n.keeper.mu.Lock()
-	k := n.keeper.kept[id]
-	delete(n.keeper.kept, id)
-	n.keeper.mu.Unlock()
-	if k == nil {
+	if !n.keeper.release(id, "keep") {
 		return Errorf(ErrNotFound, "%s is not kept", id)
 	}
-	k.stop()
-	n.host.ConnManager().Unprotect(id, "keep")
 	return nil
+}
+
+// release takes away one of the reasons to keep a peer, and ends it with the last. It reports false if the peer was not kept for that.
+func (k *keeper) release(id peer.ID, reason string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	kept := k.kept[id]
+	if kept == nil {
+		return false
+	}
+	_, was := kept.reasons[reason]
+	if delete(kept.reasons, reason); len(kept.reasons) == 0 {
+		delete(k.kept, id)
+		kept.stop()
+		k.node.host.ConnManager().Unprotect(id, "keep")
+	}
+	return was
 }
 
 func (n *Node) keep(id peer.ID, addresses []ma.Multiaddr, source string, minMs, maxMs int) error {
@@ -67,13 +78,14 @@ func (n *Node) keep(id peer.ID, addresses []ma.Multiaddr, source string, minMs, 
 		k.mu.Lock()
 		k.addresses = addresses
 		k.mu.Unlock()
-		k.lasting = k.lasting || source != "direct"
+		k.reasons[source] = struct{}{}
 		wake(k.changed)
 		return nil
 	}
 	ctx, stop := context.WithCancel(n.ctx)
 	k := &keptPeer{
-		id: id, source: source, lasting: source != "direct", addresses: addresses, stop: stop, poke: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		id: id, source: source, reasons: map[string]struct{}{source: {}}, addresses: addresses, stop: stop,
+		poke: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		min: time.Duration(minMs) * time.Millisecond, max: time.Duration(maxMs) * time.Millisecond,
 	}
 	if !n.spawn("keep a peer", func() { defer stop(); n.keepConnected(ctx, k) }) {

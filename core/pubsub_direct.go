@@ -73,17 +73,6 @@ func (n *Node) PubsubRemoveDirect(id peer.ID) error {
 	if err := p.ps.RemoveDirectPeer(id); err != nil {
 		return ctxError(n.ctx, "direct peer %s", id)
 	}
-	n.keeper.releaseDirect(id)
+	n.keeper.release(id, "direct")
 	return nil
-}
-
-// releaseDirect ends the keeping of a peer that nobody but pubsub asked for.
-func (k *keeper) releaseDirect(id peer.ID) {
-	k.mu.Lock()
-	kept := k.kept[id]
-	ours := kept != nil && !kept.lasting
-	k.mu.Unlock()
-	if ours {
-		k.node.Release(id)
-	}
 }

@@ -525,7 +525,8 @@ P2P_API int p2p_peer_ping(p2p_handle node, const char *peer, int64_t *rtt_out, c
  * as for p2p_peer_connect; they replace those given before. The connection is protected from trimming. */
 P2P_API int p2p_peer_keep(p2p_handle node, const char *addresses);
 
-/* p2p_peer_release ends p2p_peer_keep; the connection stays. P2P_E_NOT_FOUND: was not kept. */
+/* p2p_peer_release ends p2p_peer_keep; the connection stays, and a bootstrap or direct peer is kept as such. P2P_E_NOT_FOUND: p2p_peer_keep was not
+ * called for it. */
 P2P_API int p2p_peer_release(p2p_handle node, const char *peer);
 
 /* ---- Peerstore ----------------------------------------------------------------------------------------------------------------

@@ -352,7 +352,7 @@ class Node:
         self._core.check("p2p_peer_keep", address_lines(addresses))
 
     def release(self, peer: str) -> None:
-        """End :meth:`keep`; the connection stays. Raises NotFound if the peer was not kept."""
+        """End :meth:`keep`; the connection stays. Raises NotFound if it was not called for the peer."""
         self._core.check("p2p_peer_release", encode(peer, "peer"))
 
     def peers(self) -> list[PeerId]:
