@@ -146,7 +146,7 @@ func (n *Node) PubsubBlock(id peer.ID) error {
 	s := p.out.streamTo(id)
 	p.ps.BlacklistPeer(id)
 	if s != nil {
-		s.Reset() // else its end might be taken for that of the next one
+		n.ending(s, func() { s.Reset() }) // else its end might be taken for that of the next one
 	}
 	return nil
 }

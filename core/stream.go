@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -383,7 +384,7 @@ func (s *Stream) abandon(cause, later error) {
 		close(s.gone)
 	}
 	s.mu.Unlock()
-	s.s.ResetWithError(0)
+	s.node.ending(s.s, func() { s.s.ResetWithError(0) })
 	s.out.fail(cause)
 	s.end()
 }
@@ -430,7 +431,7 @@ func (s *Stream) Reset(code uint32) error {
 	}
 	err := s.resetErr
 	s.mu.Unlock()
-	s.s.ResetWithError(network.StreamErrorCode(code))
+	s.node.ending(s.s, func() { s.s.ResetWithError(network.StreamErrorCode(code)) })
 	if err == nil { // closed, and at most still sending what was enqueued
 		err = &streamClosed{s.peer}
 	}
@@ -495,10 +496,10 @@ func (s *Stream) closeBy(end time.Time) {
 	s.mu.Unlock()
 	switch {
 	case writing && !sending:
-		s.s.Reset()
+		s.node.ending(s.s, func() { s.s.Reset() })
 		s.ends()
 	case free && s.isAgreed():
-		s.s.Close()
+		s.node.ending(s.s, func() { s.s.Close() })
 		s.ends()
 		s.out.finish()
 	default:
@@ -535,6 +536,24 @@ func (s *Stream) flush(turn bool, end time.Time) {
 	s.out.finish()
 	s.s.Close()
 	s.ends()
+}
+
+// ending runs end, which ends s. Over yamux its word to the peer waits for a place in what the connection is to send, and so for seconds where
+// the peer has stopped to take anything. Then it waits in the background: what closes a stream may be an event loop.
+func (n *Node) ending(s network.Stream, end func()) {
+	if !crowded(s.Conn()) || !n.spawn("stream end", end) {
+		end()
+	}
+}
+
+// crowded tells whether much waits to be sent on a connection. Only yamux's own field knows; without it nothing ends in the background.
+func crowded(c network.Conn) bool {
+	var session *yamux.Session
+	if !c.As(&session) {
+		return false
+	}
+	queue := reflect.ValueOf(session).Elem().FieldByName("sendCh")
+	return queue.Kind() == reflect.Chan && queue.Len() > queue.Cap()/2
 }
 
 // streamClosed is ErrClosed for a stream. Every stream ends with one and hardly anybody reads it, so its words are made on request.

@@ -69,7 +69,7 @@ func (r *inflow) readDirect(p []byte) (int, error) {
 	if !s.forgetful {
 		return r.cuttable(s.s, p)
 	}
-	// Only the wait may be cut, which is what a read of nothing is; taking what has come does not wait.
+	// Only the wait for bytes may be cut, which is what a read of nothing is. Taking them does not wait, unless nothing can be sent to the peer.
 	if _, err := r.cuttable(s.bare, nil); err != nil {
 		return 0, err
 	}
