@@ -60,6 +60,19 @@ func checkAddress(address ma.Multiaddr) error {
 	return nil
 }
 
+func isSound(address ma.Multiaddr) bool { return checkAddress(address) == nil }
+
+// texts writes addresses. Those that checkAddress refuses, which any peer can name, are left out.
+func texts(addresses []ma.Multiaddr) []string {
+	list := make([]string, 0, len(addresses))
+	for _, a := range addresses {
+		if isSound(a) {
+			list = append(list, a.String())
+		}
+	}
+	return list
+}
+
 // AddressInfo is an address taken apart.
 type AddressInfo struct {
 	Address    string             `json:"address"` // as the library writes it

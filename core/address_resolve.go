@@ -56,7 +56,7 @@ func Resolve(ctx context.Context, address ma.Multiaddr, o ResolveOptions) (found
 		var next []ma.Multiaddr
 		for _, a := range open {
 			if !hasDNS(a) {
-				if !slices.ContainsFunc(found, a.Equal) && checkAddress(a) == nil {
+				if !slices.ContainsFunc(found, a.Equal) && isSound(a) {
 					found = append(found, a)
 				}
 				continue

@@ -236,11 +236,8 @@ func (n *Node) PeersInfo() []any {
 func (n *Node) peerInfo(id peer.ID) PeerInfo {
 	store := n.host.Peerstore()
 	info := PeerInfo{
-		ID: id.String(), Addresses: []string{}, Protocols: []string{}, Connections: []ConnectionInfo{}, Kept: n.keeper.keeps(id),
+		ID: id.String(), Addresses: texts(store.Addrs(id)), Protocols: []string{}, Connections: []ConnectionInfo{}, Kept: n.keeper.keeps(id),
 		RTTMs: float64(store.LatencyEWMA(id)) / float64(time.Millisecond),
-	}
-	for _, a := range store.Addrs(id) {
-		info.Addresses = append(info.Addresses, a.String())
 	}
 	if protocols, err := store.GetProtocols(id); err == nil {
 		for _, p := range protocols {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -218,4 +220,54 @@ func TestDHTConnectEndsWhileAsking(t *testing.T) {
 			n.Host().Peerstore().AddAddr(target, ma.StringCast(fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", closedPort(t))), time.Hour)
 		}
 	}
+}
+
+// Addresses go to the program one per line. What cannot stand in a line is left out, and the rest comes.
+func TestForeignAddressesAreLines(t *testing.T) {
+	good := "/dns/example.com/tcp/1"
+	list := []ma.Multiaddr{ma.StringCast(good)}
+	for _, name := range []string{"a\nb", "a\x00b", "a\xffb", "a\rb"} {
+		raw := append([]byte{ma.P_DNS, byte(len(name))}, name...)
+		a, err := ma.NewMultiaddrBytes(append(raw, ma.StringCast("/tcp/1").Bytes()...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, a)
+	}
+	provider := randomPeer(t)
+	server := foreignServer(t, func(*pb.Message) *pb.Message {
+		return &pb.Message{ProviderPeers: pb.RawPeerInfosToPBPeers([]peer.AddrInfo{{ID: provider, Addrs: list}})}
+	}, libp2p.AddrsFactory(func(own []ma.Multiaddr) []ma.Multiaddr { return slices.Concat(own, list) }))
+	n := clientOf(t, []host.Host{server})
+	until(t, "the server's own addresses are known", func() bool { return len(n.Host().Peerstore().Addrs(server.ID())) == len(list)+1 })
+
+	check := func(what string, got []string) {
+		t.Helper()
+		if !slices.Contains(got, good) || slices.ContainsFunc(got, func(text string) bool { _, err := core.ParseAddress(text); return err != nil }) {
+			t.Fatalf("%s: %q", what, got)
+		}
+	}
+	addresses, err := table(t, n).FindPeer(timeout(t), server.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, a := range addresses {
+		found = append(found, a.String())
+	}
+	check("FindPeer", found)
+	check("PeerInfo", n.PeerInfo(server.ID()).(core.PeerInfo).Addresses)
+	found = providers(t, n, "/data")[provider]
+	for i := range found {
+		found[i] = strings.TrimSuffix(found[i], "/p2p/"+provider.String())
+	}
+	check("FindProviders", found)
+	met := newTidings()
+	if _, err := findTopic(t, n, "topic", `{"sources":["dht"]}`, met); err != nil {
+		t.Fatal(err)
+	}
+	check("Find", met.wait(t, core.DiscoveryFound, provider).Addresses)
+	met = newTidings()
+	meetAt(t, n, "topic", `{"sources":["dht"]}`, met)
+	check("Meet", met.wait(t, core.DiscoveryFound, provider).Addresses)
 }

@@ -101,7 +101,7 @@ func (d *DHT) FindPeer(ctx context.Context, id peer.ID) ([]ma.Multiaddr, error) 
 		select {
 		case found := <-results:
 			for _, a := range found {
-				if !slices.ContainsFunc(addresses, a.Equal) {
+				if isSound(a) && !slices.ContainsFunc(addresses, a.Equal) {
 					addresses = append(addresses, a)
 				}
 			}

@@ -110,8 +110,8 @@ func (d *DHT) FindProviders(key string, o DHTProvidersOptions, inbox Inbox[Searc
 	return d.startSearch("providers", key, o.TimeoutMs, inbox, func(ctx context.Context, found func(SearchResult) bool) error {
 		return d.findProviders(ctx, hash, o.Count, func(info peer.AddrInfo) bool {
 			result := SearchResult{Provider: info.ID}
-			for _, a := range info.Addrs {
-				result.Addresses = append(result.Addresses, a.String()+"/p2p/"+info.ID.String())
+			for _, a := range texts(info.Addrs) {
+				result.Addresses = append(result.Addresses, a+"/p2p/"+info.ID.String())
 			}
 			return found(result)
 		})

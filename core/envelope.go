@@ -166,7 +166,7 @@ func OpenPeerRecord(data []byte) (found *PeerRecord, err error) {
 	}
 	found = &PeerRecord{Peer: r.PeerID, Sequence: r.Seq}
 	for _, a := range r.Addrs {
-		if len(a) > 0 && checkAddress(a) == nil {
+		if isSound(a) {
 			found.Addresses = append(found.Addresses, a)
 		}
 	}

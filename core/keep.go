@@ -189,11 +189,3 @@ func (k *keeper) count() int {
 	defer k.mu.Unlock()
 	return len(k.kept)
 }
-
-func texts(addresses []ma.Multiaddr) []string {
-	list := make([]string, 0, len(addresses))
-	for _, a := range addresses {
-		list = append(list, a.String())
-	}
-	return list
-}

@@ -85,7 +85,7 @@ func (n *Node) relayedAddresses(id peer.ID, vouched, given []ma.Multiaddr) []ma.
 		return nil
 	}
 	var list []ma.Multiaddr
-	for _, a := range widest(known) {
+	for _, a := range widest(slices.DeleteFunc(known, func(a ma.Multiaddr) bool { return !isSound(a) })) {
 		if transport, _ := peer.SplitAddr(a); transport != nil {
 			a = transport
 		}
