@@ -69,6 +69,16 @@ def test_a_start_that_fails_leaves_nothing() -> None:
         sync.Node(pubsub={"d": 0}).start()
 
 
+def test_a_start_that_failed_may_be_tried_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        n = sync_node(listen=[f"/ip4/127.0.0.1/tcp/{taken.getsockname()[1]}"])
+        with pytest.raises(libp2pgo.ListenError):
+            n.start()
+    with n, sync_node() as other:
+        other.on_request("/echo/1", lambda request: request.data)
+        assert n.request(other.addresses, "/echo/1", b"x") == b"x"
+
+
 def test_peers(ends: tuple[sync.Node, sync.Node]) -> None:
     a, b = ends
     assert a.peers() == [b.id]

@@ -503,7 +503,7 @@ class Node:
     # Life.
 
     def start(self) -> Node:
-        if self._blocking is None:
+        if self._blocking is None or self._blocking.closed:  # closed by a start that failed
             self._blocking = BlockingPump(library())
         self._blocking.run(self._core.start(self._node._document, self._blocking))
         return self
