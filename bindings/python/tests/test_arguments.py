@@ -10,7 +10,7 @@ import pytest
 
 import libp2pgo
 from helpers import NOBODY, TCP, node, pair, sync_node
-from libp2pgo import InvalidArgument
+from libp2pgo import InvalidArgument, _engine
 
 Call = Callable[[libp2pgo.Node, Any], Any]
 
@@ -131,6 +131,38 @@ async def test_a_peer_may_be_named_by_its_addresses() -> None:
         b.disconnect(a.id)
         assert await b.ping(a.addresses) > 0
         assert [part async for part in b.request_stream(a.addresses, "/echo/1", b"y")] == [b"y"]
+
+
+@pytest.mark.parametrize("what", ["open_stream", "open_socket", "ping", "perf", "request", "request_stream"])
+async def test_one_timeout_holds_for_the_dial_and_what_follows(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with node() as a, node(listen=[]) as b:
+        a.handle("/x/1", lambda stream: stream.read())
+        a.on_request("/echo/1", lambda request: request.data)
+        a.perf.serve()
+        timeouts: list[float] = []
+        call = _engine.Pump.call
+
+        async def noted(*args: Any, timeout: float, **options: Any) -> Any:
+            timeouts.append(timeout)
+            return await call(*args, timeout=timeout, **options)
+
+        monkeypatch.setattr(_engine.Pump, "call", noted)
+        if what == "open_stream":
+            (await b.open_stream(a.addresses, "/x/1", timeout=20)).reset()
+        elif what == "open_socket":
+            (await b.open_socket(a.addresses, "/x/1", timeout=20)).close()
+        elif what == "ping":
+            await b.ping(a.addresses, timeout=20)
+        elif what == "perf":
+            await b.perf.run(a.addresses, timeout=20)
+        elif what == "request":
+            await b.request(a.addresses, "/echo/1", timeout=20)
+        else:
+            async with b.request_stream(a.addresses, "/echo/1", timeout=20):
+                pass
+        monkeypatch.undo()
+        assert timeouts[0] == 20
+        assert 0 < timeouts[1] < 20
 
 
 def test_the_same_without_asyncio() -> None:

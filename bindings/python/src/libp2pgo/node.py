@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Iterable, Sequence, TypeVar, Union, overload
 
 from . import _abi
-from ._engine import Pump, Target, Work, loop_pump, next_tag
+from ._engine import Pump, Target, Work, deadline, loop_pump, next_tag
 from ._flow import Flow
 from ._library import Library, duration, encode, finalizer
 from .config import (
@@ -329,7 +329,7 @@ class Node:
     async def ping(self, peer: Addresses, *, timeout: float | None = 30.0) -> float:
         """Return the round-trip time to a peer, named by id or addresses, in seconds, dialling it first if needed."""
         core = self._core
-        named = await self._resolve(peer, timeout)
+        named, timeout = await self._resolve(peer, timeout)
         result = await core.here().call(core.lib.p2p_peer_ping, core.open(), encode(named), None, timeout=timeout)
         return result[2] / 1e9
 
@@ -370,11 +370,13 @@ class Node:
         core = self._core
         return list(map(peer_info, core.lib.json(core.lib.p2p_peer_info, core.open(), None)))
 
-    async def _resolve(self, peer: Addresses, timeout: float | None) -> str:
-        """Addresses stand for their peer wherever one is asked for: it is connected to first."""
+    async def _resolve(self, peer: Addresses, timeout: float | None) -> tuple[str, float | None]:
+        """Addresses stand for their peer wherever one is asked for: it is connected to first. Returns it and what is left of the time."""
         if isinstance(peer, str) and not peer.startswith("/"):
-            return peer
-        return await self._connect(address_lines(peer, "peer"), timeout)
+            return peer, timeout
+        lines, until = address_lines(peer, "peer"), deadline(timeout)
+        named = await self._connect(lines, timeout)
+        return named, None if until is None else until.left()
 
     async def _connect(self, lines: bytes, timeout: float | None) -> PeerId:
         core = self._core
@@ -427,7 +429,7 @@ class Node:
         self, pump: Pump, peer: Addresses, protocols: Protocols, no_dial: bool, allow_limited: bool, timeout: float | None
     ) -> Stream:
         core = self._core
-        named = peer_named(peer) if no_dial else await self._resolve(peer, timeout)
+        named, timeout = (peer_named(peer), timeout) if no_dial else await self._resolve(peer, timeout)
         options = None
         if no_dial or allow_limited:
             options = json.dumps({"no_dial": no_dial, "allow_limited": allow_limited}).encode()
@@ -464,7 +466,7 @@ class Node:
         Raises RequestError, with the handler's ``.reason`` and ``.words``; ProtocolNotSupported if nobody serves it there; Busy; TooBig.
         """
         core = self._core
-        named = await self._resolve(peer, timeout)
+        named, timeout = await self._resolve(peer, timeout)
         options = _request_options(max_response, allow_limited)
         return await ask(core.here(), core.open(), named, protocol, data, options, timeout)
 
@@ -481,9 +483,9 @@ class Node:
         """Ask a peer for a streamed answer: ``async for part in node.request_stream(...)``. The timeout bounds the whole exchange."""
 
         async def open_(pump: Pump) -> int:
-            named = await self._resolve(peer, timeout)
+            named, left = await self._resolve(peer, timeout)
             options = _request_options(max_response, allow_limited)
-            return await open_exchange(pump, self._core.open(), named, protocol, data, options, timeout)
+            return await open_exchange(pump, self._core.open(), named, protocol, data, options, left)
 
         return RequestStream(self._core.here, open_)
 

@@ -192,7 +192,7 @@ class Perf:
         Raises ProtocolNotSupported if the peer does not serve it; StreamReset if it will not transfer so much, or is busy.
         """
         core = self._core
-        named = await self._node._resolve(peer, timeout)
+        named, timeout = await self._node._resolve(peer, timeout)
         options = b'{"allow_limited": true}' if allow_limited else None
         result = await core.here().call(core.lib.p2p_perf_run, core.open(), encode(named), upload, download, options, None, timeout=timeout)
         known = json.loads(result[3])
