@@ -178,6 +178,7 @@ def encode(text: str, name: str = "text") -> bytes:
 
 
 INT32 = (1 << 31) - 1
+UINT32 = (1 << 32) - 1
 INT64 = (1 << 63) - 1
 
 
@@ -244,7 +245,7 @@ def pointer(data: Any) -> tuple[Any, int]:
     if isinstance(data, str):
         raise TypeError("expected a bytes-like object, got str: encode it first")
     view = memoryview(data)
-    if not view.contiguous or view.readonly:
+    if not view.c_contiguous or view.readonly:
         copy = view.tobytes()
         return copy, len(copy)
     if not view.nbytes:
