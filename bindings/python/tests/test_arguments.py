@@ -213,3 +213,59 @@ async def test_sizes_of_a_stream() -> None:
             with pytest.raises(TypeError, match="^max: 'x' is not a whole number$"):
                 await stream.read_message(max=wrong)
             assert await stream.read() == b"abc"
+
+
+INT32, UINT32, INT64 = (-(1 << 31), (1 << 31) - 1), (0, (1 << 32) - 1), (-(1 << 63) + 1, (1 << 63) - 1)
+NUMBERS: dict[str, tuple[tuple[int, int], Call]] = {
+    "value of tag": (INT32, lambda n, v: n.connections.tag(NOBODY, "x", v)),
+    "left of trim": ((0, INT32[1]), lambda n, v: n.connections.trim(v)),
+    "low of set_watermarks": ((0, INT32[1]), lambda n, v: n.connections.set_watermarks(low=v)),
+    "high of set_watermarks": ((0, INT32[1]), lambda n, v: n.connections.set_watermarks(high=v)),
+    "min_peers of publish": ((0, INT32[1]), lambda n, v: n.publish("t", b"x", min_peers=v)),
+    "min_peers of publish_many": ((0, INT32[1]), lambda n, v: n.topic("t").publish_many([b"x"], min_peers=v)),
+    "min_peers of bootstrap": ((0, INT32[1]), lambda n, v: n.dht.bootstrap(v)),
+    "upload of perf": ((0, INT64[1]), lambda n, v: n.perf.run(NOBODY, upload=v)),
+    "download of perf": ((0, INT64[1]), lambda n, v: n.perf.run(NOBODY, download=v)),
+    "score of pubsub": (INT64, lambda n, v: n.pubsub.set_score(NOBODY, v)),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+async def test_a_number_that_does_not_fit_is_not_cut_off(name: str) -> None:
+    parameter = name.partition(" ")[0]
+    (least, most), call = NUMBERS[name]
+    async with node(dht={"mode": "server"}) as n:
+        for wrong in (least - 1, most + 1):
+            with pytest.raises(InvalidArgument, match=f"^{parameter}: {wrong} is not a number"):
+                await outcome(call(n, wrong))
+        with pytest.raises(TypeError, match=f"^{parameter}: '3' is not a whole number$"):
+            await outcome(call(n, "3"))
+
+
+async def test_a_reason_that_does_not_fit_is_not_cut_off() -> None:
+    async with pair() as (a, b):
+        b.handle("/x/1", lambda stream: stream.read())
+        async with a.open_stream(b.id, "/x/1") as stream:
+            for wrong in (-1, 1 << 32):
+                with pytest.raises(InvalidArgument, match=f"^code: {wrong} is not a number"):
+                    stream.reset(wrong)
+            assert not stream.closed
+            stream.reset((1 << 32) - 1)
+            assert stream.closed
+
+
+async def test_a_buffer_that_is_not_in_order_is_sent_in_order() -> None:
+    testbuffer = pytest.importorskip("_testbuffer")  # numpy's arrays in Fortran's order are such
+    flags = testbuffer.ND_FORTRAN | testbuffer.ND_WRITABLE
+    matrix = testbuffer.ndarray(list(b"adbecf"), shape=[2, 3], format="B", flags=flags)
+    assert memoryview(matrix).tolist() == [list(b"abc"), list(b"def")]
+    async with pair() as (a, b):
+
+        @b.handle("/echo/1")
+        async def echo(stream: libp2pgo.Stream) -> None:
+            await stream.write(await stream.read())
+
+        async with a.open_stream(b.id, "/echo/1") as stream:
+            await stream.write(matrix)
+            await stream.write_eof()
+            assert await stream.read() == b"abcdef"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._library import INT32, duration, encode
+from ._library import INT32, duration, encode, integer
 
 if TYPE_CHECKING:
     from .node import Core
@@ -24,7 +24,7 @@ class Connections:
 
     def tag(self, peer: str, name: str, value: int) -> None:
         """Give a peer a value under a name of yours, in place of the one it had. It outlasts the peer's connections, not the node."""
-        self._core.check("p2p_peer_tag", encode(peer, "peer"), encode(name, "name"), value)
+        self._core.check("p2p_peer_tag", encode(peer, "peer"), encode(name, "name"), integer("value", value, -INT32 - 1, INT32))
 
     def untag(self, peer: str, name: str) -> None:
         """Take a tag back. Raises NotFound."""
@@ -45,10 +45,12 @@ class Connections:
         Protected peers and those younger than ``connections.grace_ms`` are spared.
         """
         core = self._core
-        result = await core.here().call(core.lib.p2p_peer_trim, core.open(), -1 if left is None else left, timeout=timeout)
+        until = -1 if left is None else integer("left", left, 0, INT32)
+        result = await core.here().call(core.lib.p2p_peer_trim, core.open(), until, timeout=timeout)
         return result[2]
 
     def set_watermarks(self, *, low: int | None = None, high: int | None = None, grace: float | None = None) -> None:
         """Change when and how far connections are trimmed; ``grace`` is in seconds, ``high`` 0 means never."""
-        given = (low, high, duration("grace", grace, zero=True, most=INT32))
+        marks = (None if mark is None else integer(name, mark, 0, INT32) for name, mark in (("low", low), ("high", high)))
+        given = (*marks, duration("grace", grace, zero=True, most=INT32))
         self._core.check("p2p_node_watermarks", *(-1 if value is None else value for value in given))

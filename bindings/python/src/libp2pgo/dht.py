@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Generic, Iterable, T
 from . import _abi
 from ._engine import Pump, logger, next_tag
 from ._inbox import Inbox
-from ._library import duration, encode, finalizer, pointer
+from ._library import INT32, duration, encode, finalizer, integer, pointer
 from .errors import Error, from_code
 from .events import CAPACITY, DHTValidate
 from .peer import Multiaddr, PeerId, address_lines
@@ -144,7 +144,7 @@ class DHT:
 
     async def bootstrap(self, min_peers: int = 1, *, timeout: float | None = 30.0) -> int:
         """Wait until at least ``min_peers`` are in the routing table and return how many are. Raises NotEnoughPeers when time is up."""
-        return int((await self._call("p2p_dht_bootstrap", min_peers, timeout=timeout))[2])
+        return int((await self._call("p2p_dht_bootstrap", integer("min_peers", min_peers, 0, INT32), timeout=timeout))[2])
 
     # Values.
 

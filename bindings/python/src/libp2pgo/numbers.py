@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ._library import duration, encode
+from ._library import duration, encode, integer
 from .peer import Addresses, Multiaddr, PeerId
 
 if TYPE_CHECKING:
@@ -192,6 +192,7 @@ class Perf:
         Raises ProtocolNotSupported if the peer does not serve it; StreamReset if it will not transfer so much, or is busy.
         """
         core = self._core
+        upload, download = integer("upload", upload, 0), integer("download", download, 0)
         named, timeout = await self._node._resolve(peer, timeout)
         options = b'{"allow_limited": true}' if allow_limited else None
         result = await core.here().call(core.lib.p2p_perf_run, core.open(), encode(named), upload, download, options, None, timeout=timeout)

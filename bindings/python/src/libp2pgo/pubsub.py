@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Iterable, Union, ove
 from . import _abi
 from ._engine import Future, Headers, LoopPump, Pump, logger, next_tag
 from ._flow import Flow, Other
-from ._library import Library, encode, pointer
+from ._library import INT32, Library, encode, integer, pointer
 from .errors import Error, NodeClosed, from_code
 from .events import PeerJoined, PeerLeft, TopicEvents
 from .peer import PeerId
@@ -223,6 +223,7 @@ class Topic:
         published in the same turn of the loop travel into the library together; cancelling one later does not take it back.
         """
         self._check()
+        min_peers = integer("min_peers", min_peers, 0, INT32)
         pump = self._here()
         if min_peers == 0 and timeout == 30.0 and isinstance(pump, LoopPump):
             plain = data if type(data) is bytes else _plain(data)
@@ -304,6 +305,7 @@ class Topic:
         in its message's place.
         """
         self._check()
+        min_peers = integer("min_peers", min_peers, 0, INT32)
         parts: list[bytes] = []
         for message in messages:
             plain = _plain(message)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, TypedDict, Union
 from . import _abi
 from ._engine import Headers, Pump, next_tag
 from ._flow import Flow, Other
-from ._library import encode
+from ._library import encode, integer
 from .peer import Addresses, address_lines
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Pubsub:
 
         Raises StateError where ``pubsub.score.enabled`` is off.
         """
-        self._core.check("p2p_pubsub_score_set", encode(peer, "peer"), score)
+        self._core.check("p2p_pubsub_score_set", encode(peer, "peer"), integer("score", score))
 
     def block(self, peer: str) -> None:
         """Hear nothing of a peer, nor of what it authored, and send it nothing, until :meth:`unblock`. The connection stays."""

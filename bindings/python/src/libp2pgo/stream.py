@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Gener
 from . import _abi
 from ._engine import Deadline, Future, Pump, deadline, logger, next_tag
 from ._inflow import UNBOUNDED, Inflow, uvarint
-from ._library import INT32, Library, duration, finalizer, integer, pointer
+from ._library import INT32, UINT32, Library, duration, finalizer, integer, pointer
 from .errors import ClosedError, Error, StateError, StreamClosed, StreamReset, Timeout, TooBig, from_code
 from .peer import PeerId
 
@@ -368,6 +368,7 @@ class Stream:
 
     def reset(self, code: int = 0) -> None:
         """Give the stream up in both directions at once and tell the peer ``code``; it is closed then."""
+        code = integer("code", code, 0, UINT32)
         if not self._state.closed:
             self._lib.p2p_stream_reset(self._handle, code)
             self._end.detach()
