@@ -49,6 +49,35 @@ print("parent lives")
     assert (status, out) == (0, "parent lives\n"), err
 
 
+def test_an_iteration_in_a_forked_child_is_told() -> None:
+    code = """
+n = sync_node().start()
+events, subscription = n.events(), n.subscribe("news")
+started = [n.events(libp2pgo.PeerGraylisted), n.subscribe("other")]
+for each in started:
+    try:
+        each.next(timeout=0)
+    except libp2pgo.Timeout:
+        pass
+pid = os.fork()
+if pid == 0:
+    for each in (events, subscription, *started):
+        for again in range(2):
+            try:
+                for _ in each:
+                    pass
+                os._exit(1)
+            except libp2pgo.ForkedProcessError:
+                pass
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+n.close()
+print("parent lives")
+"""
+    status, out, err = run(code)
+    assert (status, out) == (0, "parent lives\n"), err
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_multiprocessing(method: str) -> None:
     code = """

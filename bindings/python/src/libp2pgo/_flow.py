@@ -13,7 +13,7 @@ from typing import Any, Callable, Generic, TypeVar
 from . import _abi
 from ._engine import Batch, Bell, Headers, Pump, deadline, keep, poll, reader
 from ._library import Library, finalizer
-from .errors import Error, Timeout, from_code
+from .errors import Error, ForkedProcessError, Timeout, from_code
 
 T = TypeVar("T")
 Other = tuple[int, int, int, bytes]
@@ -125,6 +125,8 @@ class Flow(Generic[T]):
                     closed = True
                     if status < 0:
                         error = from_code(status, text.decode("utf-8", "replace"), value)
+        except ForkedProcessError:
+            raise  # it is no end
         except Error:
             self._closed = True
             return False

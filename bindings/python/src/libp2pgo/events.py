@@ -12,7 +12,7 @@ from . import _abi, nat, relay
 from ._engine import Batch, Bell, Headers, Pump, deadline, keep, poll, reader
 from ._inbox import Inbox
 from ._library import Library, integer
-from .errors import Error, Timeout, from_code
+from .errors import Error, ForkedProcessError, Timeout, from_code
 from .peer import Multiaddr, PeerId
 
 __all__ = [
@@ -281,6 +281,8 @@ class EventHub:
             headers, block = self._backlog[0]
             records = _abi.EVENT.iter_unpack(headers)
             self._hand_out(records, block, tuple(self._iterators))
+        except ForkedProcessError:
+            raise  # it is no end
         except Error:
             self.closed = True
             return False
