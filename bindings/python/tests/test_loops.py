@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import libp2pgo
-from helpers import node, sync_node, until
+from helpers import node, pair, sync_node, until
 from libp2pgo import _engine, _library
 from libp2pgo._wait import watch
 
@@ -122,6 +122,44 @@ def test_a_node_outlives_its_loop() -> None:
 
     asyncio.run(start())
     asyncio.run(later())
+
+
+@pytest.mark.parametrize("kept", [False, True])
+async def test_a_stream_that_is_dropped_after_its_loop_is_closed(kept: bool) -> None:
+    async with pair() as (a, b):
+        ended = asyncio.Event()
+        got: list[bytes] = []
+
+        @b.handle("/x/1")
+        async def read(stream: libp2pgo.Stream) -> None:
+            got.append(await stream.read())
+            ended.set()
+
+        left: list[Any] = []
+
+        def elsewhere() -> None:
+            async def open_() -> None:
+                stream = await a.open_stream(b.id, "/x/1")
+                await stream.write(b"x")
+                left.append(stream)
+
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(open_())
+            loop.close()
+            if kept:
+                left.append(loop)
+
+        await asyncio.get_running_loop().run_in_executor(None, elsewhere)
+        gc.collect()
+
+        def drop() -> None:
+            del left[0]
+            gc.collect()
+
+        with pytest.warns(ResourceWarning, match="unclosed <Stream /x/1"):
+            drop()
+        await asyncio.wait_for(ended.wait(), 5)
+        assert got == [b"x"]
 
 
 async def test_several_loops_use_one_node() -> None:

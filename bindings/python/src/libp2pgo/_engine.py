@@ -440,14 +440,18 @@ class LoopPump(Pump):
 
     def soon(self, function: Callable[..., Any], *args: Any) -> None:
         loop = self._loop()
+        if loop is not None and threading.get_ident() == self.thread:
+            function(*args)
+            return
         if loop is not None:
-            if threading.get_ident() == self.thread:
-                function(*args)
-                return
             try:
                 loop.call_soon_threadsafe(function, *args)
+                return
             except RuntimeError:
-                pass  # closed meanwhile: nobody waits there any more
+                pass
+        # The loop is gone or closed: nobody waits there any more, but what is to be closed is closed here.
+        with contextlib.suppress(RuntimeError):
+            function(*args)
 
     def release(self, node: int) -> None:
         loop = self._loop()

@@ -97,9 +97,10 @@ class _State:
 
 
 def _forgotten(state: _State, words: str) -> None:
-    if not (state.closed or state.pump.closed):
-        warnings.warn(f"unclosed {words}", ResourceWarning, stacklevel=2)
+    if not state.closed:
         state.pump.soon(state.close)
+        if not state.pump.closed:
+            warnings.warn(f"unclosed {words}", ResourceWarning, stacklevel=2)
 
 
 class Stream:
