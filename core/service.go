@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,7 +39,7 @@ func ParseServeOptions(doc []byte) (ServeOptions, error) {
 }
 
 // Serve has handler called, on a goroutine of its own, with each stream that a peer opens under one of protocols; a name that ends in *
-// stands for all names with that prefix. The stream stays open after handler has returned; Close of the node waits for that. It fails with
+// stands for all names with that prefix that no other name fits better. The stream stays open after handler has returned; Close of the node waits for that. It fails with
 // ErrExists if a name is served already.
 func (n *Node) Serve(protocols []string, o ServeOptions, handler func(*Stream)) (*Service, error) {
 	s := &Service{node: n, protocols: protocols}
@@ -87,6 +88,12 @@ func (s *Service) start(accept func(raw network.Stream, open int64, ended func()
 	if err := n.served.add(s.protocols); err != nil {
 		return err
 	}
+	for _, name := range n.host.Mux().Protocols() { // the node's own, such as identify
+		if slices.Contains(s.protocols, string(name)) {
+			n.served.remove(s.protocols)
+			return Errorf(ErrExists, "protocol %s is served by the node itself", name)
+		}
+	}
 	if err := n.onClose(&s.remove, func() { s.Close() }); err != nil {
 		n.served.remove(s.protocols)
 		return err
@@ -102,7 +109,9 @@ func (s *Service) start(accept func(raw network.Stream, open int64, ended func()
 	}
 	for _, p := range s.protocols {
 		if prefix, ok := strings.CutSuffix(p, "*"); ok {
-			n.host.SetStreamHandlerMatch(protocol.ID(p), func(id protocol.ID) bool { return takesName(string(id), prefix) }, handle)
+			n.host.SetStreamHandlerMatch(protocol.ID(p), func(id protocol.ID) bool {
+				return takesName(string(id), prefix) && n.served.best(string(id), prefix)
+			}, handle)
 		} else {
 			n.host.SetStreamHandler(protocol.ID(p), handle)
 		}
@@ -212,6 +221,21 @@ func (s *servedNames) add(names []string) error {
 		s.names[name] = struct{}{}
 	}
 	return nil
+}
+
+// best tells whether no served name fits id better than a prefix does: upstream takes the one that was registered first.
+func (s *servedNames) best(id, prefix string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, exact := s.names[id]; exact && !strings.HasSuffix(id, "*") {
+		return false
+	}
+	for name := range s.names {
+		if other, ok := strings.CutSuffix(name, "*"); ok && len(other) > len(prefix) && takesName(id, other) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *servedNames) remove(names []string) {

@@ -523,6 +523,38 @@ func TestServe_Names(t *testing.T) {
 	}
 }
 
+// The name that fits best is asked, in whatever order they came.
+func TestServe_NamesWithinOthers(t *testing.T) {
+	from, to := pair(t)
+	say := func(name string) {
+		serve(t, to, name, core.ServeOptions{}, func(s *core.Stream) { fmt.Fprint(s, name); s.Close() })
+	}
+	for _, name := range []string{"/test/*", "/test/files/admin", "/test/files/*", "/test/fil*"} {
+		say(name)
+	}
+	for name, want := range map[string]string{
+		"/test/x": "/test/*", "/test/file": "/test/fil*", "/test/files/x": "/test/files/*", "/test/files/admin": "/test/files/admin",
+		"/test/files/administrator": "/test/files/*", "/test/files/*": "/test/files/*"} {
+		got, err := io.ReadAll(struct{ io.Reader }{open(t, from, to, name)})
+		if err != nil || string(got) != want {
+			t.Fatalf("%s: %q %v", name, got, err)
+		}
+	}
+}
+
+// What the node itself answers cannot be taken over, and goes on.
+func TestServe_NamesOfTheNode(t *testing.T) {
+	from, to := pair(t)
+	for _, name := range []string{"/ipfs/ping/1.0.0", "/ipfs/id/1.0.0", "/meshsub/1.1.0"} {
+		_, err := to.Serve([]string{"/test/a", name}, core.ServeOptions{}, echo)
+		mustMatch(t, err, core.ErrExists, name)
+	}
+	serve(t, to, "/test/a", core.ServeOptions{}, echo)
+	if _, err := from.Ping(timeout(t), to.ID()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A protocol that the peer has given up is an error at the latest when the stream is read.
 func TestOpenStream_NameGivenUp(t *testing.T) {
 	from, to := pair(t)

@@ -624,8 +624,9 @@ P2P_API int p2p_limits_info(p2p_handle node, char **json_out);
  * a second concurrent one waits for the first. Maximum length of one write or message: 1 GiB. */
 
 /* p2p_stream_serve accepts streams for protocols, one name per line; a name ending in * serves all names with that prefix that are text of up to
- * 512 bytes without control characters. Each arrives as P2P_EVENT_STREAM; close the service to stop serving (its open streams stay). options:
- * max_streams (open at a time, then the peer's stream is reset with code 0x1002; 0: unlimited; default 1024). P2P_E_EXISTS: a name is served already. */
+ * 512 bytes without control characters, except those that another name fits better. Each arrives as P2P_EVENT_STREAM; close the service to stop serving
+ * (its open streams stay). options: max_streams (open at a time, then the peer's stream is reset with code 0x1002; 0: unlimited; default 1024).
+ * P2P_E_EXISTS: a name is served already, by you or by the node itself. */
 P2P_API int p2p_stream_serve(p2p_handle node, const char *protocols, const char *options, p2p_handle queue, uint64_t tag, p2p_handle *service_out);
 
 /* p2p_stream_open opens a stream to peer, dialling first if needed, and writes, or completes with as object, its handle, as text the protocol.
