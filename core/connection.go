@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
@@ -134,6 +135,17 @@ func (n *Node) dialResolved(ctx context.Context, id peer.ID, failed error) error
 		return Errorf(ErrNoAddress, "%s: no address is known, and the DHT does not know one", id)
 	}
 	return failed
+}
+
+// identified closes when the peer of a connection has said what it is and where it listens, or has failed to.
+func (n *Node) identified(c network.Conn) <-chan struct{} {
+	h, ok := n.host.(interface{ IDService() identify.IDService })
+	if !ok {
+		none := make(chan struct{})
+		close(none)
+		return none
+	}
+	return h.IDService().IdentifyWait(c)
 }
 
 func isDirect(a ma.Multiaddr) bool {

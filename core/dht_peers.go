@@ -92,6 +92,12 @@ func (d *DHT) FindPeer(ctx context.Context, id peer.ID) ([]ma.Multiaddr, error) 
 	}
 	ctx, cancel := d.node.join(ctx)
 	defer cancel()
+	for _, c := range d.node.host.Network().ConnsToPeer(id) { // of a connected peer upstream takes what is known, and it may not have said it yet
+		select {
+		case <-d.node.identified(c):
+		case <-ctx.Done():
+		}
+	}
 	results := make(chan []ma.Multiaddr, len(d.tables))
 	for _, t := range d.tables {
 		safeGo("DHT find a peer", func() { results <- t.findPeer(ctx, id) })

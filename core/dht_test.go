@@ -15,12 +15,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p"
 	kb "github.com/libp2p/go-libp2p-kbucket"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
+	identifypb "github.com/libp2p/go-libp2p/p2p/protocol/identify/pb"
+	"github.com/libp2p/go-msgio/pbio"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -341,6 +345,29 @@ func TestDHTFindsPeerThatOnlyTheFarthestKnows(t *testing.T) {
 	late.Store(true)
 	addresses, err := table(t, newcomer).FindPeer(timeout(t), target.ID())
 	if err != nil || len(addresses) == 0 {
+		t.Fatalf("FindPeer: %v, %v", addresses, err)
+	}
+}
+
+// A peer that has connected a moment ago has not said yet where it listens.
+func TestDHTFindsPeerThatIsJustConnected(t *testing.T) {
+	n := start(t, "dht.mode", "server")
+	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	h.SetStreamHandler(identify.ID, func(s network.Stream) {
+		time.Sleep(300 * time.Millisecond) // a network
+		pbio.NewDelimitedWriter(s).WriteMsg(&identifypb.Identify{ListenAddrs: [][]byte{h.Addrs()[0].Bytes()}})
+		s.Close()
+	})
+	if err := h.Connect(timeout(t), peer.AddrInfo{ID: n.ID(), Addrs: n.Host().Addrs()}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the connection is there", func() bool { return n.Host().Network().Connectedness(h.ID()) == network.Connected })
+	addresses, err := table(t, n).FindPeer(timeout(t), h.ID())
+	if err != nil || !slices.ContainsFunc(addresses, h.Addrs()[0].Equal) {
 		t.Fatalf("FindPeer: %v, %v", addresses, err)
 	}
 }

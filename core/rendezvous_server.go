@@ -10,7 +10,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 )
 
 // rendezvousServer is a rendezvous point.
@@ -193,11 +192,9 @@ func (r *rendezvousServer) formFor(s network.Stream) recordForm {
 
 // agent returns what the peer says its program is, which may be on its way still.
 func (r *rendezvousServer) agent(s network.Stream) string {
-	if h, ok := r.node.host.(interface{ IDService() identify.IDService }); ok {
-		select {
-		case <-h.IDService().IdentifyWait(s.Conn()):
-		case <-time.After(rendezvousIdentify):
-		}
+	select {
+	case <-r.node.identified(s.Conn()):
+	case <-time.After(rendezvousIdentify):
 	}
 	name, err := r.node.host.Peerstore().Get(s.Conn().RemotePeer(), "AgentVersion")
 	if text, ok := name.(string); err == nil && ok {
