@@ -134,15 +134,16 @@ func newLimits(c *LimitsConfig, refused *refusals) (*nodeLimits, error) {
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: l.connectionsPerIP}, {PrefixLength: 48, ConnCount: cappedProduct(8, l.connectionsPerIP)}},
 		))
 	}
-	if unlimited && c.ConnectionsIP == 0 && c.ConnectionRate == 0 {
+	if unlimited && c.ConnectionRate == 0 {
 		options = append(options, rcmgr.WithConnRateLimiters(&rate.Limiter{}))
 	} else {
 		n.perIP.ConnectionRate = l.connectionRate
 		options = append(options, rcmgr.WithConnRateLimiters(connectionRate(l)))
 	}
-	if n.manager, err = rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(concrete), options...); err != nil {
+	if n.state, err = rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(concrete), options...); err != nil {
 		return nil, Errorf(ErrInternal, "resource manager: %w", err)
 	}
+	n.manager = &countedManager{n.state, refused}
 	return n, nil
 }
 

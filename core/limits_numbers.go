@@ -1,17 +1,21 @@
 package core
 
 import (
+	"errors"
+	"math"
 	"sync/atomic"
 
+	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // refusals counts what the node's resource limits turned away.
 type refusals struct {
-	connections, streams, peers, protocols, protocolPeers, services, servicePeers, memory atomic.Int64
+	connections, ips, streams, peers, protocols, protocolPeers, services, servicePeers, memory atomic.Int64
 }
 
 var _ rcmgr.MetricsReporter = (*refusals)(nil)
@@ -34,6 +38,7 @@ func (r *refusals) AllowMemory(int)                        {}
 // each calls fn with every count.
 func (r *refusals) each(fn func(scope string, n int64)) {
 	fn("connection", r.connections.Load())
+	fn("ip", r.ips.Load())
 	fn("stream", r.streams.Load())
 	fn("peer", r.peers.Load())
 	fn("protocol", r.protocols.Load())
@@ -41,6 +46,29 @@ func (r *refusals) each(fn func(scope string, n int64)) {
 	fn("service", r.services.Load())
 	fn("service_peer", r.servicePeers.Load())
 	fn("memory", r.memory.Load())
+}
+
+// countedManager counts what upstream refuses by IP address, of which it tells its reporter nothing.
+type countedManager struct {
+	network.ResourceManager
+	refused *refusals
+}
+
+// OpenConnection implements network.ResourceManager.
+func (m *countedManager) OpenConnection(dir network.Direction, usefd bool, endpoint ma.Multiaddr) (network.ConnManagementScope, error) {
+	scope, err := m.ResourceManager.OpenConnection(dir, usefd, endpoint)
+	if err != nil && !errors.Is(err, network.ErrResourceLimitExceeded) {
+		m.refused.ips.Add(1)
+	}
+	return scope, err
+}
+
+// GetConnLimit implements connmgr.GetConnLimiter: go-libp2p warns of watermarks above it.
+func (m *countedManager) GetConnLimit() int {
+	if l, ok := m.ResourceManager.(connmgr.GetConnLimiter); ok {
+		return l.GetConnLimit()
+	}
+	return math.MaxInt
 }
 
 // measureLimits adds how much of the resource limits is used, and what they refused.

@@ -92,6 +92,39 @@ func TestPresetsLiftTheLimitOfConnectionsPerAddress(t *testing.T) {
 	}
 }
 
+// What is refused by address is counted, and a bound on connections is none on how fast they come.
+func TestLimitsPerAddressAreCounted(t *testing.T) {
+	n := start(t, "limits.preset", "unlimited", "limits.connections_per_ip", "5")
+	resources := n.Host().Network().ResourceManager()
+	remote := ma.StringCast("/ip4/203.0.113.7/tcp/4001")
+	for range 100 {
+		scope, err := resources.OpenConnection(network.DirInbound, false, remote)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scope.Done()
+	}
+	for i := range 8 {
+		scope, err := resources.OpenConnection(network.DirInbound, false, remote)
+		if (err == nil) != (i < 5) {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		if err == nil {
+			defer scope.Done()
+		}
+	}
+	got, err := n.Limits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := got.(core.LimitsInfo); info.Refused["ip"] != 3 || info.Refused["connection"] != 0 || info.PerIP != (core.PerIPInfo{Connections: 5}) {
+		t.Fatalf("%v %+v", info.Refused, info.PerIP)
+	}
+	if refused := number(t, n, "libp2pgo_resource_refused_total", "scope", "ip"); refused != 3 {
+		t.Fatalf("%v refused", refused)
+	}
+}
+
 func TestMemoryLimitOfAnUnlimitedNode(t *testing.T) {
 	n := start(t, "limits.preset", "unlimited", "limits.memory_bytes", "1000000", "limits.file_descriptors", "10")
 	err := n.Host().Network().ResourceManager().ViewSystem(func(s network.ResourceScope) error {

@@ -10,6 +10,7 @@ import (
 // nodeLimits are the limits of a node, and what they refused.
 type nodeLimits struct {
 	manager  network.ResourceManager
+	state    network.ResourceManager // the one that manager wraps
 	concrete rcmgr.ConcreteLimitConfig
 	preset   string
 	perIP    PerIPInfo
@@ -64,7 +65,7 @@ func (n *Node) Limits() (any, error) {
 	info := LimitsInfo{Preset: l.preset, Limits: doc, PerIP: l.perIP, Watermarks: n.connections.watermarks(), Refused: map[string]int64{},
 		Usage: LimitsUsage{Services: map[string]ScopeUsage{}, Protocols: map[string]ScopeUsage{}, Peers: map[string]ScopeUsage{}}}
 	n.numbers.refusals.each(func(scope string, count int64) { info.Refused[scope] = count })
-	state, ok := l.manager.(rcmgr.ResourceManagerState)
+	state, ok := l.state.(rcmgr.ResourceManagerState)
 	if !ok {
 		return info, nil
 	}
