@@ -7,6 +7,7 @@ import (
 
 	"github.com/libp2p/go-libp2p"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
@@ -45,5 +46,22 @@ func TestPubsub_APeerThatIsGoneIsNotAwaited(t *testing.T) {
 	await(t, "the stream ended", func() bool { streams, _ := state(); return streams == 0 })
 	if _, awaited := state(); awaited > 0 {
 		t.Fatalf("%d awaited", awaited)
+	}
+}
+
+// Messages that the peer gater throws away are counted. It throws dice, so upstream's part is played here.
+func TestPubsub_GatedMessagesAreCounted(t *testing.T) {
+	n := startPlain(t, "gossipsub", "pubsub.gater.enabled", "true")
+	topic, err := n.Join("news", TopicOptions{}, Inbox[TopicEvent]{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rpc := &pubsub.RPC{RPC: pb.RPC{Publish: []*pb.Message{{Topic: &topic.name}, {Topic: &topic.name}}}}
+	tracer := newPubsubTracer(n.pubsub) // the node's own is its loop's
+	tracer.topics.Store(topic.name, topic.counters)
+	tracer.RecvRPC(rpc)
+	tracer.ThrottlePeer("peer")
+	if info := topic.Info().(TopicInfo); info.Rejected["peer gater"] != 2 {
+		t.Fatalf("%+v", info)
 	}
 }

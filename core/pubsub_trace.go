@@ -18,6 +18,8 @@ type pubsubTracer struct {
 	batch  *packets // of the pubsub loop: what it is sending now
 	traces traces
 
+	received *pubsub.RPC // of the pubsub loop: what a peer sent last, if there is a gater
+
 	subscriptionsRefused atomic.Int64
 
 	mu   sync.Mutex
@@ -136,7 +138,12 @@ func (t *pubsubTracer) SendRPC(rpc *pubsub.RPC, id peer.ID) {
 	t.traces.packet("send", rpc, id, t.p)
 }
 
-func (t *pubsubTracer) RecvRPC(rpc *pubsub.RPC) { t.traces.packet("receive", rpc, rpc.From(), t.p) }
+func (t *pubsubTracer) RecvRPC(rpc *pubsub.RPC) {
+	if t.p.node.cfg.Pubsub.Gater.Enabled {
+		t.received = rpc
+	}
+	t.traces.packet("receive", rpc, rpc.From(), t.p)
+}
 
 // OnNewOutboundStream tells that a peer can be sent to.
 func (t *pubsubTracer) OnNewOutboundStream(id peer.ID, name protocol.ID) {
@@ -195,6 +202,13 @@ func (t *pubsubTracer) Prune(id peer.ID, topic string) {
 }
 
 func (t *pubsubTracer) ValidateMessage(m *pubsub.Message) { t.traces.message("validate", m, "") }
+
+// ThrottlePeer tells that the peer gater threw away the messages of the packet that came last.
 func (t *pubsubTracer) ThrottlePeer(id peer.ID) {
+	if t.received != nil {
+		for _, m := range t.received.GetPublish() {
+			t.of(m.GetTopic()).reject("peer gater")
+		}
+	}
 	t.traces.put(&TraceEvent{Type: "throttle", Peer: id})
 }
