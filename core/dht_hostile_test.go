@@ -28,11 +28,7 @@ import (
 // foreignServer starts a DHT server that is none of ours. answer makes its answers; nil: there is none, and the stream is reset.
 func foreignServer(t testing.TB, answer func(request *pb.Message) *pb.Message, options ...libp2p.Option) host.Host {
 	t.Helper()
-	h, err := libp2p.New(append(options, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { h.Close() })
+	h := foreignHost(t, append(options, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))...)
 	h.SetStreamHandler("/libp2pgo/kad/1.0.0", func(s network.Stream) {
 		defer s.Reset()
 		r := bufio.NewReader(s)

@@ -352,11 +352,7 @@ func TestDHTFindsPeerThatOnlyTheFarthestKnows(t *testing.T) {
 // A peer that has connected a moment ago has not said yet where it listens.
 func TestDHTFindsPeerThatIsJustConnected(t *testing.T) {
 	n := start(t, "dht.mode", "server")
-	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
+	h := foreignHost(t, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
 	h.SetStreamHandler(identify.ID, func(s network.Stream) {
 		time.Sleep(300 * time.Millisecond) // a network
 		pbio.NewDelimitedWriter(s).WriteMsg(&identifypb.Identify{ListenAddrs: [][]byte{h.Addrs()[0].Bytes()}})

@@ -9,12 +9,13 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Nothing is kept of a peer that was asked to introduce itself anew, and went away instead.
 func TestPubsub_APeerThatIsGoneIsNotAwaited(t *testing.T) {
 	n := startPlain(t, "gossipsub")
-	h, err := libp2p.New(libp2p.NoListenAddrs, libp2p.DisableMetrics())
+	h, err := libp2p.New(libp2p.NoListenAddrs, libp2p.PrometheusRegisterer(prometheus.NewRegistry()))
 	if err != nil {
 		t.Fatal(err)
 	}

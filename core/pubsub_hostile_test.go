@@ -25,11 +25,7 @@ type hostile struct {
 
 func newHostile(t testing.TB, to *core.Node) *hostile {
 	t.Helper()
-	h, err := libp2p.New(libp2p.NoListenAddrs, libp2p.DisableMetrics())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { h.Close() })
+	h := foreignHost(t, libp2p.NoListenAddrs)
 	if err := h.Connect(timeout(t), peer.AddrInfo{ID: to.ID(), Addrs: to.Host().Addrs()}); err != nil {
 		t.Fatal(err)
 	}

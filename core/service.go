@@ -39,8 +39,8 @@ func ParseServeOptions(doc []byte) (ServeOptions, error) {
 }
 
 // Serve has handler called, on a goroutine of its own, with each stream that a peer opens under one of protocols; a name that ends in *
-// stands for all names with that prefix that no other name fits better. The stream stays open after handler has returned; Close of the node waits for that. It fails with
-// ErrExists if a name is served already.
+// stands for all names with that prefix that no other name fits better. The stream stays open after handler has returned; Close of the node
+// waits for that. It fails with ErrExists if a name is served already.
 func (n *Node) Serve(protocols []string, o ServeOptions, handler func(*Stream)) (*Service, error) {
 	s := &Service{node: n, protocols: protocols}
 	err := s.start(func(raw network.Stream, open int64, ended func()) {
