@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createNode } from 'libp2pgo'
+import { KIND } from '../dist/constants.js'
 import { native } from '../dist/ffi.js'
 import { takeText } from '../dist/memory.js'
 import { queue } from '../dist/queue.js'
@@ -95,7 +96,10 @@ export async function collect(readable) {
   return Buffer.concat(chunks)
 }
 
-/** Fails if any handle of the library is left. */
-export function assertNoHandles() {
-  assert.equal(native().p2p_live_handles(0), 0, 'handles left open')
+/** Fails if any handle of the library is left. The queue closes when the last event that it waits for has come. */
+export async function assertNoHandles() {
+  const open = () => Object.entries(KIND).filter(([, kind]) => native().p2p_live_handles(kind) > 0)
+  await until(() => native().p2p_live_handles(0) === 0, 'the last handle to be closed').catch((error) => {
+    assert.fail(`${error.message}; open: ${open()}`)
+  })
 }

@@ -139,5 +139,5 @@ test('reservations leave nothing behind', async () => {
   }
   await until(() => runtimeInfo().goroutines <= before + 4, 'the goroutines to end', 20_000)
   await relay.close()
-  assertNoHandles()
+  await assertNoHandles()
 })

@@ -259,17 +259,8 @@ test('a start can be aborted', async () => {
   const start = createNode({ listen: [], signal: abort.signal })
   abort.abort(new Error('changed my mind'))
   await assert.rejects(start, { message: 'changed my mind' })
-  await until(() => nothingLeft(), 'the aborted node to be gone')
+  await assertNoHandles()
 })
-
-function nothingLeft() {
-  try {
-    assertNoHandles()
-    return true
-  } catch {
-    return false
-  }
-}
 
 test('connect, ping, peers and peerInfo agree; disconnect ends it', async (t) => {
   const a = await startNode(t)
