@@ -125,6 +125,7 @@ func (n *Node) dialResolved(ctx context.Context, id peer.ID, failed error) error
 		}
 	}
 	found := n.resolve(ctx, id)
+	ctx = n.orEnded(ctx)
 	switch {
 	case n.isConnected(id), slices.ContainsFunc(found, func(a ma.Multiaddr) bool { return !tried[a.String()] }):
 		n.host.Peerstore().AddAddrs(id, found, peerstore.TempAddrTTL)

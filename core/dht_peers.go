@@ -114,6 +114,7 @@ func (d *DHT) FindPeer(ctx context.Context, id peer.ID) ([]ma.Multiaddr, error) 
 		case <-ctx.Done(): // what the other table found is enough
 		}
 	}
+	ctx = d.node.orEnded(ctx)
 	switch {
 	case len(addresses) > 0:
 		return addresses, nil

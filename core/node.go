@@ -310,6 +310,14 @@ func (n *Node) join(ctx context.Context) (context.Context, context.CancelFunc) {
 	}
 }
 
+// orEnded returns the node's context if that has ended, else ctx: what join has made of it hears of the node's end a moment later.
+func (n *Node) orEnded(ctx context.Context) context.Context {
+	if n.ctx.Err() != nil {
+		return n.ctx
+	}
+	return ctx
+}
+
 // ID returns the node's peer id.
 func (n *Node) ID() peer.ID { return n.host.ID() }
 
