@@ -20,7 +20,6 @@ import (
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
-	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcpreuse"
 	libp2pwebrtc "github.com/libp2p/go-libp2p/p2p/transport/webrtc"
 	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
@@ -111,7 +110,7 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, parts *hostParts)
 	}
 	on := c.transportsOn(networkKey != nil)
 	if on["tcp"] {
-		options = append(options, libp2p.Transport(tcpTransport(dialTimeout)))
+		options = append(options, libp2p.Transport(newTCP(dialTimeout)))
 	}
 	if on["websocket"] {
 		options = append(options, libp2p.Transport(websocketTransport(tlsConfig)))
@@ -141,12 +140,6 @@ func newHost(c *Config, key crypto.PrivKey, networkKey []byte, parts *hostParts)
 
 // The options of transports are given in functions of ours: upstream ties those given to libp2p.Transport to their constructor by a random
 // name, makes types of it by reflection, and those stay for the life of the process, 11 KiB for each node that ever was.
-
-func tcpTransport(dialTimeout time.Duration) any {
-	return func(u transport.Upgrader, resources network.ResourceManager, shared *tcpreuse.ConnMgr) (*tcp.TcpTransport, error) {
-		return tcp.NewTCPTransport(u, resources, shared, tcp.WithConnectionTimeout(dialTimeout))
-	}
-}
 
 func websocketTransport(secure *tls.Config) any {
 	return func(u transport.Upgrader, resources network.ResourceManager, shared *tcpreuse.ConnMgr) (*websocket.WebsocketTransport, error) {
