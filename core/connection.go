@@ -149,6 +149,17 @@ func (n *Node) identified(c network.Conn) <-chan struct{} {
 	return h.IDService().IdentifyWait(c)
 }
 
+// awaitIdentified waits until a peer has said where it listens, on each connection that there is.
+func (n *Node) awaitIdentified(ctx context.Context, id peer.ID) {
+	for _, c := range n.host.Network().ConnsToPeer(id) {
+		select {
+		case <-n.identified(c):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 func isDirect(a ma.Multiaddr) bool {
 	_, err := a.ValueForProtocol(ma.P_CIRCUIT)
 	return err != nil

@@ -141,7 +141,7 @@ func TestDHTFindsPeerAtItsNewAddress(t *testing.T) {
 	})
 	n := clientOf(t, []host.Host{first, second})
 	addresses, err := table(t, n).FindPeer(timeout(t), target)
-	if err != nil || len(addresses) != 1 || !addresses[0].Equal(now) {
+	if err != nil || len(addresses) == 0 || !addresses[0].Equal(now) {
 		t.Fatalf("FindPeer: %v, %v", addresses, err)
 	}
 }

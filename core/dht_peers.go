@@ -92,27 +92,29 @@ func (d *DHT) FindPeer(ctx context.Context, id peer.ID) ([]ma.Multiaddr, error) 
 	}
 	ctx, cancel := d.node.join(ctx)
 	defer cancel()
-	for _, c := range d.node.host.Network().ConnsToPeer(id) { // of a connected peer upstream takes what is known, and it may not have said it yet
-		select {
-		case <-d.node.identified(c):
-		case <-ctx.Done():
-		}
-	}
+	d.node.awaitIdentified(ctx, id) // of a connected peer upstream takes what is known
 	results := make(chan []ma.Multiaddr, len(d.tables))
 	for _, t := range d.tables {
 		safeGo("DHT find a peer", func() { results <- t.findPeer(ctx, id) })
 	}
 	var addresses []ma.Multiaddr
+	add := func(found []ma.Multiaddr) {
+		for _, a := range found {
+			if isSound(a) && !slices.ContainsFunc(addresses, a.Equal) {
+				addresses = append(addresses, a)
+			}
+		}
+	}
 	for range d.tables {
 		select {
 		case found := <-results:
-			for _, a := range found {
-				if isSound(a) && !slices.ContainsFunc(addresses, a.Equal) {
-					addresses = append(addresses, a)
-				}
-			}
+			add(found)
 		case <-ctx.Done(): // what the other table found is enough
 		}
+	}
+	if len(addresses) == 0 && d.node.isConnected(id) { // since others were asked
+		d.node.awaitIdentified(ctx, id)
+		add(d.node.host.Peerstore().Addrs(id))
 	}
 	ctx = d.node.orEnded(ctx)
 	switch {
@@ -136,7 +138,7 @@ func (t *dhtTable) findPeer(ctx context.Context, id peer.ID) []ma.Multiaddr {
 	safeGo("DHT answers about a peer", func() {
 		defer close(answers)
 		var named []ma.Multiaddr
-		tried := 0 // of named; upstream says itself whether they are good
+		tried := 0 // of named, in vain, or upstream knows it and says so itself; that may be for a reason of this node, as after an earlier failure
 		for e := range events {
 			if e.Type == routing.DialingPeer && e.ID == id {
 				tried = len(named)
@@ -152,11 +154,12 @@ func (t *dhtTable) findPeer(ctx context.Context, id peer.ID) []ma.Multiaddr {
 				}
 			}
 		}
-		answers <- named[tried:]
+		named = slices.Concat(named[tried:], named[:tried])
+		answers <- named[:min(len(named), maxNamed)]
 	})
-	info, err := t.dht.FindPeer(ctx, id)
+	info, _ := t.dht.FindPeer(ctx, id)
 	cancel() // ends the events
-	if !errors.Is(err, routing.ErrNotFound) {
+	if len(info.Addrs) > 0 {
 		return info.Addrs
 	}
 	named := <-answers

@@ -11,17 +11,21 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
 	kb "github.com/libp2p/go-libp2p-kbucket"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	identifypb "github.com/libp2p/go-libp2p/p2p/protocol/identify/pb"
 	"github.com/libp2p/go-msgio/pbio"
@@ -349,21 +353,57 @@ func TestDHTFindsPeerThatOnlyTheFarthestKnows(t *testing.T) {
 	}
 }
 
-// A peer that has connected a moment ago has not said yet where it listens.
+// A peer that has connected a moment ago, before the look or while others are asked, has not said yet where it listens.
 func TestDHTFindsPeerThatIsJustConnected(t *testing.T) {
-	n := start(t, "dht.mode", "server")
-	h := foreignHost(t, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
-	h.SetStreamHandler(identify.ID, func(s network.Stream) {
-		time.Sleep(300 * time.Millisecond) // a network
-		pbio.NewDelimitedWriter(s).WriteMsg(&identifypb.Identify{ListenAddrs: [][]byte{h.Addrs()[0].Bytes()}})
-		s.Close()
-	})
-	if err := h.Connect(timeout(t), peer.AddrInfo{ID: n.ID(), Addrs: n.Host().Addrs()}); err != nil {
-		t.Fatal(err)
+	slow := func(n func() *core.Node) (_ host.Host, connect func()) {
+		h := foreignHost(t, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+		h.SetStreamHandler(identify.ID, func(s network.Stream) {
+			time.Sleep(300 * time.Millisecond) // a network
+			pbio.NewDelimitedWriter(s).WriteMsg(&identifypb.Identify{ListenAddrs: [][]byte{h.Addrs()[0].Bytes()}})
+			s.Close()
+		})
+		return h, func() {
+			if err := h.Connect(timeout(t), peer.AddrInfo{ID: n().ID(), Addrs: n().Host().Addrs()}); err != nil {
+				t.Error(err)
+			}
+			until(t, "the connection is there", func() bool { return n().Host().Network().Connectedness(h.ID()) == network.Connected })
+		}
 	}
-	until(t, "the connection is there", func() bool { return n.Host().Network().Connectedness(h.ID()) == network.Connected })
-	addresses, err := table(t, n).FindPeer(timeout(t), h.ID())
-	if err != nil || !slices.ContainsFunc(addresses, h.Addrs()[0].Equal) {
+	var n *core.Node
+	during, connectDuring := slow(func() *core.Node { return n })
+	var once sync.Once
+	server := foreignServer(t, func(request *pb.Message) *pb.Message {
+		if string(request.Key) == string(during.ID()) {
+			once.Do(connectDuring)
+		}
+		return &pb.Message{}
+	})
+	n = clientOf(t, []host.Host{server})
+	before, connectBefore := slow(func() *core.Node { return n })
+	connectBefore()
+	for _, h := range []host.Host{before, during} {
+		addresses, err := table(t, n).FindPeer(timeout(t), h.ID())
+		if err != nil || !slices.ContainsFunc(addresses, h.Addrs()[0].Equal) {
+			t.Fatalf("FindPeer: %v, %v", addresses, err)
+		}
+	}
+}
+
+// What others name of a peer is told also when this node could not connect to it just now: here it holds back, after an earlier failure.
+func TestDHTFindsPeerThatIsNotDialled(t *testing.T) {
+	nodes := startDHT(t, 2)
+	hub, n := nodes[0], nodes[1]
+	target := start(t, "dht.mode", "server")
+	for _, a := range target.Host().Addrs() {
+		n.Host().Network().(*swarm.Swarm).Backoff().AddBackoff(target.ID(), a)
+	}
+	connect(t, target, hub)
+	until(t, "the hub knows the target's addresses", func() bool {
+		addresses, err := table(t, hub).FindPeer(timeout(t), target.ID())
+		return err == nil && len(addresses) > 0
+	})
+	addresses, err := table(t, n).FindPeer(timeout(t), target.ID())
+	if err != nil || !slices.ContainsFunc(addresses, target.Host().Addrs()[0].Equal) {
 		t.Fatalf("FindPeer: %v, %v", addresses, err)
 	}
 }
