@@ -46,7 +46,7 @@ type holePunches struct {
 // activePunch is a peer that is being worked at.
 type activePunch struct {
 	initiator bool
-	attempt   int
+	attempt   int // those that ended: on the receiver's side one may begin before the last one ends
 	addresses []string
 	rtt       time.Duration
 	at        time.Time
@@ -85,9 +85,8 @@ func (h *holePunches) Trace(e *holepunch.Event) {
 		h.tellLocked(id, active, outcome, event.Error, event.EllapsedTime)
 	case *holepunch.StartHolePunchEvt:
 		active.addresses, active.rtt = event.RemoteAddrs, event.RTT
-	case *holepunch.HolePunchAttemptEvt:
-		active.attempt++
 	case *holepunch.EndHolePunchEvt:
+		active.attempt++
 		outcome := "punched"
 		if !event.Success {
 			if outcome = "failed"; active.attempt >= holePunchTries {

@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -73,19 +74,20 @@ func TestReachabilityIsMadeOfAllThatIsFoundOut(t *testing.T) {
 // nowhere is an address that looks public, so that hole punching begins; the gate keeps everybody from dialling it.
 const nowhere = "1.2.3.4"
 
-// punching starts a node that believes in a public address.
-func punching(t *testing.T, told *events, pairs ...string) *core.Node {
+// punching starts a node that believes in a public address, and has others too.
+func punching(t *testing.T, told *events, others []string, pairs ...string) *core.Node {
 	t.Helper()
 	return startWith(t, config(t, append([]string{
-		"addresses.append", "/ip4/" + nowhere + "/tcp/9", "gating.block", nowhere, "nat.hole_punch.dial_timeout_ms", "1000",
+		"addresses.append", strings.Join(append(others, "/ip4/"+nowhere+"/tcp/9"), "\n"), "gating.block", nowhere, "nat.hole_punch.dial_timeout_ms", "1000",
 	}, pairs...)...), told.inbox())
 }
 
 // Where the ways between two nodes are closed, both hear of each attempt, of its reason and of the end; the relayed connection carries on.
 func TestHolePunchThatFailsIsToldWithItsReason(t *testing.T) {
 	relay, told, toldReceiver := startRelay(t), newEvents(), newEvents()
-	b := punching(t, told, "listen", "/ip4/127.0.0.2/tcp/0")
-	a := punching(t, toldReceiver, "listen", "[]", "gating.block", `["127.0.0.2", "`+nowhere+`"]`, "nat.hole_punch.history", "2")
+	b := punching(t, told, nil, "listen", "/ip4/127.0.0.2/tcp/0", "nat.hole_punch.dial_timeout_ms", "300")
+	// The initiator's attempts last longer than the receiver's, or these would overlap.
+	a := punching(t, toldReceiver, silentAddress(t), "listen", "[]", "gating.block", `["127.0.0.2", "`+nowhere+`"]`, "nat.hole_punch.history", "2")
 	tell(t, b, event.EvtNATDeviceTypeChanged{TransportProtocol: network.NATTransportTCP, NatDeviceType: network.NATDeviceTypeEndpointDependent})
 	told.wait(t, core.NATTypeChanged, nil)
 	r := reserve(t, b, relay)
@@ -106,12 +108,11 @@ func TestHolePunchThatFailsIsToldWithItsReason(t *testing.T) {
 			t.Fatalf("the reason %q does not tell of the NAT", p.Reason)
 		}
 	}
-	for gaveUp := false; !gaveUp; { // attempts that fail at once can overlap here
+	for attempt := 1; attempt <= 3; attempt++ {
 		p := toldReceiver.wait(t, core.HolePunched, of(b.ID())).HolePunch
-		if p.Side != "receiver" || p.Attempt < 1 || len(p.Addresses) != 1 || p.RTTMs <= 0 || p.Reason == "" {
-			t.Fatalf("%+v", p)
+		if p.Side != "receiver" || p.Attempt != attempt || (p.Outcome == "gave_up") != (attempt == 3) || len(p.Addresses) != 1 || p.RTTMs <= 0 || p.Reason == "" {
+			t.Fatalf("%d: %+v", attempt, p)
 		}
-		gaveUp = p.Outcome == "gave_up"
 	}
 	if info := b.NATInfo().HolePunch; !info.Enabled || info.Failed != 1 || info.Succeeded != 0 || len(info.History) != 4 {
 		t.Fatalf("%+v", info)
@@ -124,11 +125,33 @@ func TestHolePunchThatFailsIsToldWithItsReason(t *testing.T) {
 	}
 }
 
+func silentAddress(t *testing.T) []string {
+	t.Helper()
+	return []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", silentPort(t))}
+}
+
+// The receiver of attempts may be at one still when the next begins. Each is told once, by its own number.
+func TestHolePunchAttemptsThatOverlap(t *testing.T) {
+	relay, toldReceiver := startRelay(t), newEvents()
+	b := punching(t, newEvents(), silentAddress(t), "listen", "/ip4/127.0.0.2/tcp/0")
+	a := punching(t, toldReceiver, nil, "listen", "[]", "gating.block", `["127.0.0.2", "`+nowhere+`"]`)
+	r := reserve(t, b, relay)
+	if _, err := a.Connect(timeout(t), r.Addresses()); err != nil {
+		t.Fatal(err)
+	}
+	for attempt := 1; attempt <= 2; attempt++ { // upstream takes no more than two at a time
+		p := toldReceiver.wait(t, core.HolePunched, of(b.ID())).HolePunch
+		if p.Side != "receiver" || p.Attempt != attempt || p.Outcome != "failed" || len(p.Addresses) != 1 || p.Reason == "" {
+			t.Fatalf("%d: %+v", attempt, p)
+		}
+	}
+}
+
 // A peer that can be dialled after all is dialled, and the relayed connection closes when it is idle.
 func TestHolePunchDialsFirst(t *testing.T) {
 	relay, told, path := startRelay(t), newEvents(), newEvents()
-	b := punching(t, told, "relay.client.linger_ms", "100")
-	a := punching(t, path)
+	b := punching(t, told, nil, "relay.client.linger_ms", "100")
+	a := punching(t, path, nil)
 	r := reserve(t, b, relay)
 	if _, err := a.Connect(timeout(t), r.Addresses()); err != nil {
 		t.Fatal(err)
