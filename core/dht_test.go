@@ -7,12 +7,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +27,6 @@ import (
 	identifypb "github.com/libp2p/go-libp2p/p2p/protocol/identify/pb"
 	"github.com/libp2p/go-msgio/pbio"
 	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/libp2pgo/libp2pgo/core"
 )
@@ -346,7 +342,7 @@ func TestDHTFindsPeerThatOnlyTheFarthestKnows(t *testing.T) {
 	until(t, "the first node knows the target's addresses", func() bool {
 		return len(nodes[0].Host().Peerstore().Addrs(target.ID())) > 0
 	})
-	late.Store(true)
+	late.Store(int64(500 * time.Millisecond))
 	addresses, err := table(t, newcomer).FindPeer(timeout(t), target.ID())
 	if err != nil || len(addresses) == 0 {
 		t.Fatalf("FindPeer: %v, %v", addresses, err)
@@ -428,50 +424,6 @@ func farthestKey(t testing.TB, far *core.Node, others []*core.Node) []byte {
 			return raw
 		}
 	}
-}
-
-// latePort returns a TCP port that leads to n. While late is set each piece of n's answers comes half a second late.
-func latePort(t testing.TB, n *core.Node) (port int, late *atomic.Bool) {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	late = new(atomic.Bool)
-	_, target, err := manet.DialArgs(n.Host().Addrs()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp4", target)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			t.Cleanup(func() { in.Close(); out.Close() })
-			go io.Copy(out, in)
-			go func() {
-				piece := make([]byte, 64<<10)
-				for {
-					size, err := out.Read(piece)
-					if err != nil {
-						return
-					}
-					if late.Load() {
-						time.Sleep(500 * time.Millisecond) // a network
-					}
-					in.Write(piece[:size])
-				}
-			}()
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).Port, late
 }
 
 // The mode changes while the node runs: peers drop a server that becomes a client, and take it up again.

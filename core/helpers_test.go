@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/libp2pgo/libp2pgo/core"
 )
@@ -143,4 +147,46 @@ func until(t testing.TB, what string, is func() bool) {
 func goroutines() string {
 	buffer := make([]byte, 1<<20)
 	return string(buffer[:runtime.Stack(buffer, true)])
+}
+
+// latePort returns a TCP port that leads to n, where each piece of n's answers comes so much late.
+func latePort(t testing.TB, n *core.Node) (port int, late *atomic.Int64) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	late = new(atomic.Int64)
+	_, target, err := manet.DialArgs(n.Host().Addrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp4", target)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			t.Cleanup(func() { in.Close(); out.Close() })
+			go io.Copy(out, in)
+			go func() {
+				piece := make([]byte, 64<<10)
+				for {
+					size, err := out.Read(piece)
+					if err != nil {
+						return
+					}
+					time.Sleep(time.Duration(late.Load())) // a network
+					in.Write(piece[:size])
+				}
+			}()
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).Port, late
 }

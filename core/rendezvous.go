@@ -167,6 +167,9 @@ func (p *rendezvousPoint) advertise(ctx context.Context, topic string, ttl time.
 		}
 	}
 	if err != nil {
+		if ctx.Err() != nil { // the point may have noted what was cut
+			p.node.registered.noted(p, topic)
+		}
 		return 0, err
 	}
 	granted := time.Duration(min(answer.ttl, uint64(rendezvousMaxTTL/time.Second))) * time.Second
@@ -230,8 +233,21 @@ func (p *rendezvousPoint) cannotRead(err error) bool {
 	return errors.As(err, &refusal) && refusal.Status == rendezvousInvalidRecord || errors.Is(err, ErrReset)
 }
 
-// withdrawLimit is how long the end of a registration may take.
-const withdrawLimit = 500 * time.Millisecond
+// withdrawPatience is how long the end of a registration may take, in the background, and withdrawLimit how long when the node's end waits for it.
+const (
+	withdrawPatience = 10 * time.Second
+	withdrawLimit    = 500 * time.Millisecond
+)
+
+// withdrawing returns a context for the end of a registration.
+func (n *Node) withdrawing() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), withdrawPatience)
+	stop := context.AfterFunc(n.ctx, func() { time.AfterFunc(withdrawLimit, cancel) })
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
 
 // withdraw ends the use of the registration; the last user unregisters. An answer that got lost leaves a registration too, so it is taken for noted.
 func (p *rendezvousPoint) withdraw(topic string) {
@@ -241,7 +257,7 @@ func (p *rendezvousPoint) withdraw(topic string) {
 
 // sayUnregister unregisters if the point is connected. Else the registration ends with its time.
 func (p *rendezvousPoint) sayUnregister(topic string) {
-	ctx, cancel := context.WithTimeout(context.Background(), withdrawLimit) // the node's may have ended
+	ctx, cancel := p.node.withdrawing()
 	defer cancel()
 	m := (&rendezvousMessage{kind: rendezvousUnregister, namespace: topic}).encode()
 	if err := p.node.lastWords(ctx, p.id, rendezvousProtocol, append(frameHead(nil, len(m)), m...)); err != nil {
@@ -250,7 +266,7 @@ func (p *rendezvousPoint) sayUnregister(topic string) {
 }
 
 // lastWords tells a connected peer something that it ends the stream for, also while the node closes, when no Stream can be opened any more. A
-// node that is gone before its words are read takes them back, so it waits for that end, until ctx ends, which has a deadline.
+// node that is gone before its words are read takes them back, so it waits for that end, until ctx ends.
 func (n *Node) lastWords(ctx context.Context, id peer.ID, name protocol.ID, words []byte) (err error) {
 	defer Recovered("last words", &err)
 	ctx = network.WithAllowLimitedConn(network.WithNoDial(ctx, "last words"), "last words")
@@ -258,8 +274,7 @@ func (n *Node) lastWords(ctx context.Context, id peer.ID, name protocol.ID, word
 	if err != nil {
 		return err
 	}
-	end, _ := ctx.Deadline()
-	s.SetDeadline(end)
+	defer context.AfterFunc(ctx, func() { s.SetDeadline(time.Now()) })()
 	if _, err := s.Write(words); err != nil {
 		s.Reset()
 		return err
@@ -345,7 +360,7 @@ func (p *rendezvousPoint) ask(ctx context.Context, request *rendezvousMessage, w
 	b, err := s.ReadMessage(ctx, rendezvousMaxResponse)
 	if err != nil && ctx.Err() != nil && request.kind == rendezvousRegister {
 		// The point may be noting it in this moment. What takes it back must not come before that.
-		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawLimit)
+		late, cancel := p.node.withdrawing()
 		defer cancel()
 		b, err = s.ReadMessage(late, rendezvousMaxResponse)
 	}

@@ -434,6 +434,26 @@ func TestRegistrationAfterTheLastIsClosed(t *testing.T) {
 	}
 }
 
+// A registration whose caller has given up is taken back also when the point's answer comes late.
+func TestRegistrationAnsweredLateIsTakenBack(t *testing.T) {
+	point, n := meetingPoint(t), start(t)
+	port, late := latePort(t, point)
+	if _, err := n.Connect(timeout(t), []string{address(port, point.ID())}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := registerAt(t, n, point, "stays", ""); err != nil {
+		t.Fatal(err)
+	}
+	late.Store(int64(time.Second))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	options, _ := core.ParseRegisterOptions(nil)
+	_, err := n.Register(ctx, point.Addresses(), "goes", options, core.Inbox[core.DiscoveryEvent]{})
+	mustMatch(t, err, core.ErrTimeout)
+	until(t, "it is registered", func() bool { return point.RendezvousInfo().Registrations == 2 })
+	until(t, "it is taken back", func() bool { return point.RendezvousInfo().Registrations == 1 })
+}
+
 // What is closed or cancelled while its registration is on the way leaves nothing at the point.
 func TestRegistrationsCutAtAnyMomentAreTakenBack(t *testing.T) {
 	point, n := meetingPoint(t), start(t)
