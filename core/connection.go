@@ -85,9 +85,7 @@ func (n *Node) connect(ctx context.Context, id peer.ID, addresses []ma.Multiaddr
 	if len(known) > 0 {
 		n.host.Peerstore().AddAddrs(id, known, peerstore.TempAddrTTL)
 	}
-	if s, ok := n.host.Network().(*swarm.Swarm); ok {
-		s.Backoff().Clear(id)
-	}
+	n.dialAtOnce(id)
 	// A relayed connection is enough for upstream. Direct addresses are given to get a direct one.
 	relayed := n.isConnected(id) && !n.hasDirect(id)
 	upgrade := relayed && slices.ContainsFunc(addresses, isDirect)
@@ -110,6 +108,13 @@ func (n *Node) connect(ctx context.Context, id peer.ID, addresses []ma.Multiaddr
 	return err
 }
 
+// dialAtOnce makes the next dial of a peer not wait for an earlier failure's sake.
+func (n *Node) dialAtOnce(id peer.ID) {
+	if s, ok := n.host.Network().(*swarm.Swarm); ok {
+		s.Backoff().Clear(id)
+	}
+}
+
 // dialResolved dials once more if the DHT knows other addresses than those that failed.
 func (n *Node) dialResolved(ctx context.Context, id peer.ID, failed error) error {
 	if kind := Kind(failed); kind != ErrNoAddress && kind != ErrDial {
@@ -129,6 +134,7 @@ func (n *Node) dialResolved(ctx context.Context, id peer.ID, failed error) error
 	switch {
 	case n.isConnected(id), slices.ContainsFunc(found, func(a ma.Multiaddr) bool { return !tried[a.String()] }):
 		n.host.Peerstore().AddAddrs(id, found, peerstore.TempAddrTTL)
+		n.dialAtOnce(id) // the look may have tried it
 		return n.dialPeer(ctx, id)
 	case n.dht != nil && ctx.Err() != nil:
 		return ctxError(ctx, "%v; looking for others in the DHT", failed)

@@ -146,6 +146,20 @@ func TestDHTFindsPeerAtItsNewAddress(t *testing.T) {
 	}
 }
 
+// Who connects by the id of a peer that is not at the address which the DHT names hears why it was not reached there.
+func TestDHTConnectTellsWhyThereIsNobody(t *testing.T) {
+	target, port := randomPeer(t), closedPort(t)
+	server := foreignServer(t, func(request *pb.Message) *pb.Message {
+		if string(request.Key) != string(target) {
+			return &pb.Message{}
+		}
+		return &pb.Message{CloserPeers: pb.RawPeerInfosToPBPeers([]peer.AddrInfo{{ID: target, Addrs: []ma.Multiaddr{ma.StringCast(fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port))}}})}
+	})
+	n := clientOf(t, []host.Host{server})
+	_, err := n.Connect(timeout(t), []string{target.String()})
+	mustMatch(t, err, core.ErrDial, fmt.Sprint(port), "refused")
+}
+
 // One answer may name addresses of a peer by the hundred thousand.
 func TestDHTTakesFewAddressesOfAPeer(t *testing.T) {
 	target := randomPeer(t)

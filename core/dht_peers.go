@@ -112,9 +112,12 @@ func (d *DHT) FindPeer(ctx context.Context, id peer.ID) ([]ma.Multiaddr, error) 
 		case <-ctx.Done(): // what the other table found is enough
 		}
 	}
-	if len(addresses) == 0 && d.node.isConnected(id) { // since others were asked
+	if d.node.isConnected(id) { // it may be since others were asked; what it says itself is best
 		d.node.awaitIdentified(ctx, id)
-		add(d.node.host.Peerstore().Addrs(id))
+		if said := d.node.host.Peerstore().Addrs(id); len(said) > 0 {
+			addresses = nil
+			add(said)
+		}
 	}
 	ctx = d.node.orEnded(ctx)
 	switch {
@@ -138,7 +141,7 @@ func (t *dhtTable) findPeer(ctx context.Context, id peer.ID) []ma.Multiaddr {
 	safeGo("DHT answers about a peer", func() {
 		defer close(answers)
 		var named []ma.Multiaddr
-		tried := 0 // of named, in vain, or upstream knows it and says so itself; that may be for a reason of this node, as after an earlier failure
+		tried := 0 // of named, and in vain, or upstream returns the peer; they come last, for the reason may be this node's own, as a pause after a failure
 		for e := range events {
 			if e.Type == routing.DialingPeer && e.ID == id {
 				tried = len(named)
