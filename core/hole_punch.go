@@ -32,8 +32,9 @@ type HolePunchAttempt struct {
 // holePunches hears of each attempt, and remembers the last ones. It is the tracer and the address filter of upstream's service, which calls
 // it from its own goroutines.
 type holePunches struct {
-	max     int
-	enabled bool
+	max      int
+	enabled  bool
+	patience time.Duration // with a peer of which nothing more is heard
 
 	mu        sync.Mutex
 	node      *Node                    // guarded by mu; nil before the node runs
@@ -53,7 +54,8 @@ type activePunch struct {
 }
 
 func newHolePunches(c *HolePunchConfig) *holePunches {
-	return &holePunches{max: c.History, enabled: c.Enabled, active: map[peer.ID]*activePunch{}}
+	patience := time.Duration(c.DialTimeoutMs)*time.Millisecond + time.Minute // an attempt, and what upstream gives to its preparation
+	return &holePunches{max: c.History, enabled: c.Enabled, patience: patience, active: map[peer.ID]*activePunch{}}
 }
 
 func (h *holePunches) attach(n *Node) {
@@ -70,6 +72,9 @@ func (h *holePunches) Trace(e *holepunch.Event) {
 	id := e.Remote
 	h.forgetLocked()
 	active := h.active[id]
+	if _, end := e.Evt.(*holepunch.EndHolePunchEvt); end && active == nil {
+		return // another attempt, which it overlapped, was the last
+	}
 	if active == nil {
 		active = &activePunch{initiator: h.initiatesLocked(id)}
 		h.active[id] = active
@@ -219,7 +224,7 @@ func (n *Node) observedPorts() map[string]int {
 // forgetLocked drops what upstream never ended.
 func (h *holePunches) forgetLocked() {
 	for id, active := range h.active {
-		if time.Since(active.at) > 5*time.Minute {
+		if time.Since(active.at) > h.patience {
 			delete(h.active, id)
 		}
 	}
