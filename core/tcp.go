@@ -25,6 +25,8 @@ type tcpDialer struct {
 	again *tcp.TcpTransport // dials from any free port: nothing can cross it
 }
 
+var _ transport.DialUpdater = (*tcpDialer)(nil)
+
 func newTCP(dialTimeout time.Duration) any {
 	return func(u transport.Upgrader, resources network.ResourceManager, shared *tcpreuse.ConnMgr) (*tcpDialer, error) {
 		timeout := tcp.WithConnectionTimeout(dialTimeout)
@@ -40,7 +42,7 @@ func newTCP(dialTimeout time.Duration) any {
 	}
 }
 
-// Dial is called by the swarm if it wants no updates.
+// Dial is for who wants no updates: Explain.
 func (d *tcpDialer) Dial(ctx context.Context, addr ma.Multiaddr, id peer.ID) (transport.CapableConn, error) {
 	return d.DialWithUpdates(ctx, addr, id, nil)
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/libp2pgo/libp2pgo/core"
 )
 
-// Two nodes that dial each other in the same moment over TCP both connect. Without a second try about half of the pairs fail, so of 16 hardly ever none does.
+// Two nodes that dial each other in the same moment over TCP both connect. Without a second try more than half of the pairs fail, so of 16 hardly ever none does.
 func TestDialsThatCross(t *testing.T) {
 	for name, options := range map[string][2][]string{
 		"tls":    {{"security", "tls"}, {"security", "tls"}},
