@@ -353,7 +353,7 @@ func (m *Meeting) Peers() []peer.ID {
 }
 
 // Close leaves the topic: it can be joined again at once. In the background advertisements are taken back where that is possible, and the others are
-// told, which takes at most a second or so; the node's Close waits for that. Connections stay.
+// told, which takes a moment, or up to 20 s where a rendezvous point is silent; the node's Close waits for about a second. Connections stay.
 func (m *Meeting) Close() {
 	m.once.Do(func() {
 		m.mu.Lock()

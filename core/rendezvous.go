@@ -188,8 +188,14 @@ func (p *rendezvousPoint) advertiseOrWithdraw(ctx context.Context, topic string,
 		ttl time.Duration
 		err error
 	}
-	granted := make(chan grant)
-	if !p.node.spawn("register", func() {
+	granted, over := make(chan grant), make(chan struct{})
+	var unhook func()
+	if err := p.node.onClose(&unhook, func() { <-over }); err != nil { // what is taken back needs the connections
+		return 0, err
+	}
+	safeGo("register", func() {
+		defer unhook()
+		defer close(over)
 		var g grant
 		g.ttl, g.err = p.advertise(ctx, topic, ttl)
 		if g.err != nil {
@@ -202,9 +208,7 @@ func (p *rendezvousPoint) advertiseOrWithdraw(ctx context.Context, topic string,
 				p.withdraw(topic)
 			}
 		}
-	}) {
-		return 0, ctxError(p.node.ctx, "register with %s", p.id)
-	}
+	})
 	select {
 	case g := <-granted:
 		return g.ttl, g.err
@@ -233,7 +237,8 @@ func (p *rendezvousPoint) cannotRead(err error) bool {
 	return errors.As(err, &refusal) && refusal.Status == rendezvousInvalidRecord || errors.Is(err, ErrReset)
 }
 
-// withdrawPatience is how long the end of a registration may take, in the background, and withdrawLimit how long when the node's end waits for it.
+// withdrawPatience is how long the end of a registration may take, in the background, and withdrawLimit how long when somebody waits for it: the
+// node's end, or who unregisters.
 const (
 	withdrawPatience = 10 * time.Second
 	withdrawLimit    = 500 * time.Millisecond

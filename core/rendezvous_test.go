@@ -444,14 +444,25 @@ func TestRegistrationAnsweredLateIsTakenBack(t *testing.T) {
 	if _, err := registerAt(t, n, point, "stays", ""); err != nil {
 		t.Fatal(err)
 	}
-	late.Store(int64(time.Second))
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
 	options, _ := core.ParseRegisterOptions(nil)
-	_, err := n.Register(ctx, point.Addresses(), "goes", options, core.Inbox[core.DiscoveryEvent]{})
-	mustMatch(t, err, core.ErrTimeout)
-	until(t, "it is registered", func() bool { return point.RendezvousInfo().Registrations == 2 })
+	cut := func(topic string) {
+		late.Store(int64(time.Second))
+		ctx, cancel := context.WithCancel(t.Context())
+		failed := make(chan error, 1)
+		go func() {
+			_, err := n.Register(ctx, point.Addresses(), topic, options, core.Inbox[core.DiscoveryEvent]{})
+			failed <- err
+		}()
+		until(t, "it is registered", func() bool { return point.RendezvousInfo().Registrations == 2 })
+		cancel()
+		mustMatch(t, <-failed, core.ErrCancelled)
+	}
+	cut("goes")
 	until(t, "it is taken back", func() bool { return point.RendezvousInfo().Registrations == 1 })
+	cut("goes with the node")
+	late.Store(0)
+	n.Close()
+	until(t, "all is taken back", func() bool { return point.RendezvousInfo().Registrations == 0 })
 }
 
 // What is closed or cancelled while its registration is on the way leaves nothing at the point.

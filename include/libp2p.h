@@ -262,7 +262,7 @@ P2P_API int64_t p2p_live_handles(int kind);
 /* p2p_close ends what a handle stands for, and its children. When it returns, a node has released its ports, threads of work and memory; a
  * stream is closed in both directions after what was accepted for writing is sent (at most 10 s, in the background), or left to its descriptor if it is
  * detached; a request without an answer is answered with an error; a topic is left; an advertisement and the membership of a joined topic are taken back
- * in the background (about a second), for which the node's close waits. Closing what is closed is 0. P2P_E_HANDLE: never was one.
+ * in the background (at most 20 s), for which the node's close waits about a second. Closing what is closed is 0. P2P_E_HANDLE: never was one.
  *
  * Over yamux a peer that goes on writing is not told that a stream is closed, and waits once its window is full: p2p_stream_reset stops it, but
  * does not send what waits. */
