@@ -351,7 +351,8 @@ func TestDHTFindsPeerThatOnlyTheFarthestKnows(t *testing.T) {
 
 // A peer that has connected a moment ago, before the look or while others are asked, has not said yet where it listens.
 func TestDHTFindsPeerThatIsJustConnected(t *testing.T) {
-	slow := func(n func() *core.Node) (_ host.Host, connect func()) {
+	var n *core.Node
+	slow := func() (_ host.Host, connect func()) {
 		h := foreignHost(t, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
 		h.SetStreamHandler(identify.ID, func(s network.Stream) {
 			time.Sleep(300 * time.Millisecond) // a network
@@ -359,14 +360,13 @@ func TestDHTFindsPeerThatIsJustConnected(t *testing.T) {
 			s.Close()
 		})
 		return h, func() {
-			if err := h.Connect(timeout(t), peer.AddrInfo{ID: n().ID(), Addrs: n().Host().Addrs()}); err != nil {
+			if err := h.Connect(timeout(t), peer.AddrInfo{ID: n.ID(), Addrs: n.Host().Addrs()}); err != nil {
 				t.Error(err)
 			}
-			until(t, "the connection is there", func() bool { return n().Host().Network().Connectedness(h.ID()) == network.Connected })
+			until(t, "the connection is there", func() bool { return n.Host().Network().Connectedness(h.ID()) == network.Connected })
 		}
 	}
-	var n *core.Node
-	during, connectDuring := slow(func() *core.Node { return n })
+	during, connectDuring := slow()
 	var once sync.Once
 	server := foreignServer(t, func(request *pb.Message) *pb.Message {
 		if string(request.Key) == string(during.ID()) {
@@ -375,7 +375,7 @@ func TestDHTFindsPeerThatIsJustConnected(t *testing.T) {
 		return &pb.Message{}
 	})
 	n = clientOf(t, []host.Host{server})
-	before, connectBefore := slow(func() *core.Node { return n })
+	before, connectBefore := slow()
 	connectBefore()
 	for _, h := range []host.Host{before, during} {
 		addresses, err := table(t, n).FindPeer(timeout(t), h.ID())
