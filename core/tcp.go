@@ -27,6 +27,7 @@ type tcpDialer struct {
 
 var _ transport.DialUpdater = (*tcpDialer)(nil)
 
+// newTCP returns the constructor that libp2p.Transport takes, with our options in it: host.go says why.
 func newTCP(dialTimeout time.Duration) any {
 	return func(u transport.Upgrader, resources network.ResourceManager, shared *tcpreuse.ConnMgr) (*tcpDialer, error) {
 		timeout := tcp.WithConnectionTimeout(dialTimeout)
