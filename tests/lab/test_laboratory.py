@@ -6,7 +6,6 @@ import os
 import pathlib
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -157,7 +156,7 @@ class Faults(LabCase):
         self.assertTrue(830 <= (n := self.count(at_b)) <= 960, n)
 
     def round_trip(self, a: socket.socket, b: socket.socket, times: int = 20) -> float:
-        """The median in milliseconds."""
+        """The shortest in milliseconds: a busy machine makes some of them longer, and none shorter than the links do."""
         taken = []
         for _ in range(times):
             begun = time.monotonic()
@@ -166,7 +165,7 @@ class Faults(LabCase):
             b.sendto(b"pong", (self.net["a"].address, PORT))
             self.assertIsNotNone(said(a, 2 * SLOW))
             taken.append((time.monotonic() - begun) * 1000)
-        return statistics.median(taken)
+        return min(taken)
 
     def test_delay(self) -> None:
         a, b, from_a, from_b = self.pair()
