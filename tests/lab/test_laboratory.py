@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import signal
 import socket
 import subprocess
 import sys
@@ -258,10 +257,13 @@ class Life(LabCase):
         )
         process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=ROOT)
         with process:
-            inner = int(process.stdout.readline())
-            self.assertIn("sleep", pathlib.Path(f"/proc/{inner}/cmdline").read_text())
-            self.assertNotEqual(os.readlink(f"/proc/{inner}/ns/net"), os.readlink("/proc/self/ns/net"))
-            process.send_signal(signal.SIGKILL)
+            try:
+                inner = int(process.stdout.readline())
+                # A process that is just becoming another program has no words for a moment.
+                until(lambda: "sleep" in pathlib.Path(f"/proc/{inner}/cmdline").read_text(), "the program inside", 5 * SLOW)
+                self.assertNotEqual(os.readlink(f"/proc/{inner}/ns/net"), os.readlink("/proc/self/ns/net"))
+            finally:
+                process.kill()
             process.wait()
             until(lambda: not pathlib.Path(f"/proc/{inner}/root").exists(), "the processes inside to end", 5 * SLOW)
 
