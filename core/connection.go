@@ -12,7 +12,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
-	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
@@ -142,28 +141,6 @@ func (n *Node) dialResolved(ctx context.Context, id peer.ID, failed error) error
 		return Errorf(ErrNoAddress, "%s: no address is known, and the DHT does not know one", id)
 	}
 	return failed
-}
-
-// identified closes when the peer of a connection has said what it is and where it listens, or has failed to.
-func (n *Node) identified(c network.Conn) <-chan struct{} {
-	h, ok := n.host.(interface{ IDService() identify.IDService })
-	if !ok {
-		none := make(chan struct{})
-		close(none)
-		return none
-	}
-	return h.IDService().IdentifyWait(c)
-}
-
-// awaitIdentified waits until a peer has said where it listens, on each connection that there is.
-func (n *Node) awaitIdentified(ctx context.Context, id peer.ID) {
-	for _, c := range n.host.Network().ConnsToPeer(id) {
-		select {
-		case <-n.identified(c):
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 func isDirect(a ma.Multiaddr) bool {

@@ -147,8 +147,7 @@ func (n *Node) openStream(ctx context.Context, id peer.ID, protocols []string, o
 	}
 	s, err := n.host.NewStream(network.WithNoDial(ctx, "dialled above"), id, ids...)
 	if err != nil {
-		var none multistream.ErrNotSupported[protocol.ID]
-		if errors.As(err, &none) && ctx.Err() == nil {
+		if unspoken(err) && ctx.Err() == nil {
 			return nil, Errorf(ErrProtocol, "%s speaks none of %v", id, protocols)
 		}
 		return nil, translate(ctx, err, ErrRefused, "%s", id)
@@ -175,14 +174,19 @@ func (s *Stream) Read(p []byte) (int, error) { return s.ReadContext(context.Back
 // Write writes all of p without limit of time.
 func (s *Stream) Write(p []byte) (int, error) { return s.WriteContext(context.Background(), p) }
 
+// unspoken tells whether a peer has said that it does not speak a protocol.
+func unspoken(err error) bool {
+	var none multistream.ErrNotSupported[protocol.ID]
+	return errors.As(err, &none)
+}
+
 // streamError puts an error of a read or write into our terms.
 func (s *Stream) streamError(err error, doing string) error {
 	if s.node.ctx.Err() != nil {
 		return Errorf(ErrClosed, "%s %s: the node is closed", doing, s.peer)
 	}
-	var none multistream.ErrNotSupported[protocol.ID]
 	switch {
-	case errors.As(err, &none): // the peer dropped the protocol since we heard of it
+	case unspoken(err): // the peer dropped the protocol since we heard of it
 		return Errorf(ErrProtocol, "%s does not speak %s", s.peer, s.protocol)
 	case timedOut(err):
 		return Errorf(ErrTimeout, "%s %s: time is up", doing, s.peer)
