@@ -119,6 +119,9 @@ func (n *Node) start(ctx context.Context, addresses []listenAddress, taken map[s
 	if err := n.watchRecords(); err != nil {
 		return err
 	}
+	if err := n.watchIdentify(); err != nil {
+		return err
+	}
 	if n.cfg.Pubsub.Enabled { // before anybody can connect, so that the first identify names its protocols
 		p, err := startPubsub(n)
 		if err != nil {
