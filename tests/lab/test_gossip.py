@@ -52,8 +52,23 @@ class Gossip(LabCase):
     def settle(self, *groups: Iterable[int]) -> None:
         """Wait until each node has all its neighbours in its group, and none else, in the topic, and for the meshes to form."""
         wanted = [[len([j for j, _ in self.neighbours[i, n] if j in group]) for n in range(NODES)] for group in groups for i in group]
-        until(lambda: [actor.do("members", topic=TOPIC) for actor in self.actors] == wanted, "the neighbours to be in the topic", 90 * SLOW, 0.5)
+        try:
+            until(lambda: [actor.do("members", topic=TOPIC) for actor in self.actors] == wanted, "the neighbours to be in the topic", 90 * SLOW, 0.5)
+        except AssertionError as late:
+            raise AssertionError(f"{late}; members, neighbours not connected:\n{self.who_misses(wanted)}") from None
         time.sleep(3)  # three heartbeats
+
+    def who_misses(self, wanted: list[list[int]]) -> str:
+        """Each node that has not the members it should have, and what it lacks for that."""
+        ids = {(i, n): node["id"] for i, n, node in self.nodes}
+        lines = []
+        for i, (actor, numbers) in enumerate(zip(self.actors, wanted)):
+            for n, (has, number) in enumerate(zip(actor.do("members", topic=TOPIC), numbers)):
+                if has != number:
+                    connected = actor.do("peers", node=n)
+                    away = [f"{self.actors[j].name} {m}" for j, m in self.neighbours[i, n] if ids[j, m] not in connected]
+                    lines.append(f"{actor.name}, node {n}: {has} of {number}, {away or 'all connected'}; {actor.do('counters', topic=TOPIC)[n]}")
+        return "\n".join(lines)
 
     def publish(self, label: str, count: int, actors=None) -> None:
         """Every program publishes its share at the same time, its nodes in turn."""
