@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -42,7 +43,7 @@ func TestAPeerThatDidNotSayWhatItIsIsAskedAgain(t *testing.T) {
 	}
 }
 
-// A node that closes while it asks does not wait for the answer.
+// A node that closes while it asks stops asking, though there is no answer.
 func TestCloseWhileAPeerIsAskedAgain(t *testing.T) {
 	a, b := start(t), start(t)
 	var asked atomic.Int32
@@ -57,4 +58,7 @@ func TestCloseWhileAPeerIsAskedAgain(t *testing.T) {
 	connect(t, a, b)
 	until(t, "asked again", func() bool { return asked.Load() == 2 })
 	a.Close()
+	if all := goroutines(); strings.Contains(all, "(*identifier).ask") {
+		t.Fatal(all)
+	}
 }
