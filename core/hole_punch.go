@@ -118,18 +118,6 @@ func (h *holePunches) relayedIn(id peer.ID) {
 	h.tellLocked(id, &activePunch{initiator: true}, "gave_up", "this node knows of no public address of its own: it has none, and no peer has seen it at one yet", 0)
 }
 
-// hasPublicAddress tells whether the node, as far as it knows, is anywhere on the Internet, be it behind a NAT.
-func (n *Node) hasPublicAddress() bool {
-	addresses := n.host.Addrs()
-	n.nat.mu.Lock()
-	observed := n.nat.observed
-	n.nat.mu.Unlock()
-	if observed != nil {
-		addresses = append(addresses, observed.Addrs(1)...)
-	}
-	return slices.ContainsFunc(addresses, func(a ma.Multiaddr) bool { return isDirect(a) && manet.IsPublicAddr(a) })
-}
-
 // initiatesLocked tells who coordinates the punch: the one that the other connected to through the relay.
 func (h *holePunches) initiatesLocked(id peer.ID) bool {
 	if h.node == nil {

@@ -12,7 +12,6 @@ import (
 	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
-	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	ma "github.com/multiformats/go-multiaddr"
 	"go.uber.org/fx"
 )
@@ -64,10 +63,6 @@ func (s *natState) options(relay *RelayConfig) []libp2p.Option {
 	}
 	if c.AutoNATV2 {
 		options = append(options, libp2p.EnableAutoNATv2())
-	}
-	if c.HolePunch.Enabled && relay.Client.Enabled {
-		options = append(options, libp2p.EnableHolePunching(holepunch.WithTracer(s.punches), holepunch.WithAddrFilter(s.punches),
-			holepunch.DirectDialTimeout(time.Duration(c.HolePunch.DialTimeoutMs)*time.Millisecond)))
 	}
 	return options
 }

@@ -171,6 +171,21 @@ func TestHolePunchDialsFirst(t *testing.T) {
 	}
 }
 
+// A peer behind a NAT knows its public address in most cases, and does not answer a plain dial to it. The attempts at a hole do not wait for all of their own
+// time for that.
+func TestHolePunchDoesNotWaitLongForAPlainDial(t *testing.T) {
+	relay, told := startRelay(t), newEvents()
+	b := punching(t, told, nil, "nat.hole_punch.dial_timeout_ms", "600000", "dial.timeout_ms", "600000") // the test ends before
+	a := punching(t, newEvents(), silentAddress(t), "listen", "[]")
+	r := reserve(t, b, relay)
+	if _, err := a.Connect(timeout(t), r.Addresses()); err != nil {
+		t.Fatal(err)
+	}
+	if p := told.wait(t, core.HolePunched, of(a.ID())).HolePunch; p.Outcome != "failed" || p.Attempt != 0 || !strings.Contains(p.Reason, "deadline") {
+		t.Fatalf("%+v", p)
+	}
+}
+
 // Without a public address there is nothing to punch a hole to: that is told too, for else nobody would know why a connection stays relayed.
 func TestHolePunchWithoutPublicAddress(t *testing.T) {
 	relay, told := startRelay(t), newEvents()

@@ -142,6 +142,9 @@ func (n *Node) start(ctx context.Context, addresses []listenAddress, taken map[s
 	if err := n.watchNAT(); err != nil {
 		return err
 	}
+	if err := n.startHolePunching(); err != nil {
+		return err
+	}
 	if err := n.startRelayService(); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ import (
 // for its client, and both fail (https://github.com/libp2p/go-libp2p/issues/2925). mDNS brings that about, and so do nodes that start together.
 type tcpDialer struct {
 	*tcp.TcpTransport
-	again *tcp.TcpTransport // dials from any free port: nothing can cross it
+	elsewhere *tcp.TcpTransport // dials from any free port: nothing can cross it
 }
 
 var _ transport.DialUpdater = (*tcpDialer)(nil)
@@ -35,11 +35,11 @@ func newTCP(dialTimeout time.Duration) any {
 		if err != nil {
 			return nil, err
 		}
-		again, err := tcp.NewTCPTransport(u, resources, nil, timeout, tcp.DisableReuseport())
+		elsewhere, err := tcp.NewTCPTransport(u, resources, nil, timeout, tcp.DisableReuseport())
 		if err != nil {
 			return nil, err
 		}
-		return &tcpDialer{TcpTransport: first, again: again}, nil
+		return &tcpDialer{TcpTransport: first, elsewhere: elsewhere}, nil
 	}
 }
 
@@ -50,12 +50,15 @@ func (d *tcpDialer) Dial(ctx context.Context, addr ma.Multiaddr, id peer.ID) (tr
 
 // DialWithUpdates is called by the swarm.
 func (d *tcpDialer) DialWithUpdates(ctx context.Context, addr ma.Multiaddr, id peer.ID, updates chan<- transport.DialUpdate) (transport.CapableConn, error) {
+	if _, reason := network.GetForceDirectDial(ctx); reason == beforePunch {
+		return d.elsewhere.DialWithUpdates(ctx, addr, id, updates)
+	}
 	c, err := d.TcpTransport.DialWithUpdates(ctx, addr, id, updates)
 	if planned, _, _ := network.GetSimultaneousConnect(ctx); planned || !isCrossed(err) { // who punches a hole means to cross, and has a role in it
 		return c, err
 	}
 	logger.Debug("the peer dials in the same moment", "peer", id, "address", addr)
-	return d.again.DialWithUpdates(ctx, addr, id, updates)
+	return d.elsewhere.DialWithUpdates(ctx, addr, id, updates)
 }
 
 // isCrossed is whether the other end opened the security handshake as a client does too, or named a protocol for it without having been asked.

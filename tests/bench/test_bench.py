@@ -22,7 +22,7 @@ class Bench(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             output = pathlib.Path(folder, "bench.json")
             done = subprocess.run(
-                [sys.executable, str(ROOT / "bench" / "run.py"), "--quick", "--output", str(output)], capture_output=True, text=True, timeout=300
+                [sys.executable, str(ROOT / "bench" / "run.py"), "--quick", "--output", str(output)], capture_output=True, text=True, timeout=900
             )
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             report = json.loads(output.read_text())
