@@ -9,14 +9,13 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
-	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// plainDialLimit bounds the dial that comes before the first attempt at a hole, for a peer that can be dialled after all. It is enough for QUIC at a round trip
-// of 700 ms and for TCP at 400 ms. A peer behind a NAT, who most often knows its public address by then, does not answer it, and has to wait for its end.
-const plainDialLimit = 1500 * time.Millisecond
+// plainDialLimit bounds the dial that comes before the first attempt at a hole, for a peer that can be dialled after all. QUIC takes a round
+// trip or two for it, TCP three. A peer behind a NAT, who most often knows its public address by then, does not answer it, and has to wait for its end.
+const plainDialLimit = time.Second
 
 // beforePunch marks that dial. It must not come from the port that the hole is made at: a NAT that follows TCP's sequence numbers, as Linux does, remembers it for
 // two minutes, lets the peer's first packet in too early, and takes the answer for one that does not belong there.
@@ -29,12 +28,12 @@ func (n *Node) startHolePunching() error {
 	if !c.Enabled || !n.cfg.Relay.Client.Enabled {
 		return nil
 	}
-	h, ok := n.host.(interface{ IDService() identify.IDService })
+	identify, ok := n.identifyService()
 	if !ok {
 		return Errorf(ErrInternal, "hole punching: the host has no identify service")
 	}
 	punches := n.nat.punches
-	service, err := holepunch.NewService(punchingHost{n.host}, h.IDService(), n.holePunchAddresses, holepunch.WithTracer(punches), holepunch.WithAddrFilter(punches),
+	service, err := holepunch.NewService(punchingHost{n.host}, identify, n.holePunchAddresses, holepunch.WithTracer(punches), holepunch.WithAddrFilter(punches),
 		holepunch.DirectDialTimeout(time.Duration(c.DialTimeoutMs)*time.Millisecond))
 	if err != nil {
 		return Errorf(ErrInternal, "hole punching: %w", err)

@@ -17,15 +17,24 @@ import (
 	"github.com/multiformats/go-multistream"
 )
 
+// identifyService returns upstream's service, which host.Host does not give out.
+func (n *Node) identifyService() (identify.IDService, bool) {
+	h, ok := n.host.(interface{ IDService() identify.IDService })
+	if !ok {
+		return nil, false
+	}
+	return h.IDService(), true
+}
+
 // identified closes when the peer of a connection has said what it is and where it listens, or has failed to.
 func (n *Node) identified(c network.Conn) <-chan struct{} {
-	h, ok := n.host.(interface{ IDService() identify.IDService })
+	service, ok := n.identifyService()
 	if !ok {
 		none := make(chan struct{})
 		close(none)
 		return none
 	}
-	return h.IDService().IdentifyWait(c)
+	return service.IdentifyWait(c)
 }
 
 // awaitIdentified waits until a peer has said where it listens, on each connection that there is.

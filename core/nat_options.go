@@ -19,7 +19,7 @@ type NATConfig struct {
 // HolePunchConfig bounds hole punching.
 type HolePunchConfig struct {
 	Enabled       bool `json:"enabled" doc:"turn relayed connections into direct ones where the NATs allow it"`
-	DialTimeoutMs int  `json:"dial_timeout_ms" min:"100" max:"600000" doc:"longest time of one attempt at a hole, of which there are three; before them comes a plain dial of at most 1.5 s, if the peer tells a public address"`
+	DialTimeoutMs int  `json:"dial_timeout_ms" min:"100" max:"600000" doc:"longest time of one attempt at a hole, of which there are three; before them comes a plain dial of at most 1 s, if the peer tells a public address"`
 	History       int  `json:"history" min:"1" max:"100000" doc:"attempts that p2p_nat_info remembers"`
 }
 
