@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/libp2pgo/libp2pgo/core"
@@ -205,6 +206,25 @@ func TestHolePunchWithoutPublicAddress(t *testing.T) {
 	until(t, "the connection is there", func() bool { return slices.Contains(off.Peers(), a.ID()) })
 	if info := off.NATInfo().HolePunch; info.Enabled || len(info.History) != 0 {
 		t.Fatalf("%+v", info)
+	}
+}
+
+// A node that waits for a peer's answer about a hole closes without it.
+func TestCloseWhileAPeerIsSilentAboutAHole(t *testing.T) {
+	relay := startRelay(t)
+	b := punching(t, newEvents(), nil)
+	a := start(t, "nat.hole_punch.enabled", "false")
+	asked := make(chan struct{}, 1)
+	a.Host().SetStreamHandler(holepunch.Protocol, func(network.Stream) { asked <- struct{}{} })
+	r := reserve(t, b, relay)
+	if _, err := a.Connect(timeout(t), r.Addresses()); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	begun := time.Now()
+	b.Close()
+	if took, all := time.Since(begun), goroutines(); took > 15*time.Second || strings.Contains(all, "holepunch.(*holePuncher)") { // 20 s: it gave up waiting
+		t.Fatalf("closed after %v\n%s", took, all)
 	}
 }
 
