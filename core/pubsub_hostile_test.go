@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -66,8 +67,8 @@ func numbered(format string, from, to int) (names []string) {
 	return names
 }
 
-// publish signs a message of its own, with a number as long as the test likes.
-func (p *hostile) publish(t testing.TB, topic string, data, seqno []byte) {
+// sign makes a message of its own, with a number as long as the test likes.
+func (p *hostile) sign(t testing.TB, topic string, data, seqno []byte) *pb.Message {
 	t.Helper()
 	m := &pb.Message{From: []byte(p.ID()), Data: data, Seqno: seqno, Topic: &topic}
 	text, err := proto.Marshal(m)
@@ -77,7 +78,12 @@ func (p *hostile) publish(t testing.TB, topic string, data, seqno []byte) {
 	if m.Signature, err = p.Peerstore().PrivKey(p.ID()).Sign(append([]byte(pubsub.SignPrefix), text...)); err != nil {
 		t.Fatal(err)
 	}
-	p.say(t, &pb.RPC{Publish: []*pb.Message{m}})
+	return m
+}
+
+func (p *hostile) publish(t testing.TB, topic string, data, seqno []byte) {
+	t.Helper()
+	p.say(t, &pb.RPC{Publish: []*pb.Message{p.sign(t, topic, data, seqno)}})
 }
 
 const refusedSubscriptions = "libp2pgo_pubsub_subscriptions_refused_total"
@@ -163,5 +169,31 @@ func TestPubsub_FieldsOfAMessageAreBounded(t *testing.T) {
 	until(t, "both came", func() bool {
 		info := topicInfo(ruled)
 		return info.Delivered == 1 && info.Rejected["validation failed"] == 1
+	})
+}
+
+// A burst of 10,000 signed messages that comes faster than their signatures are checked is lossless with default queues.
+func TestPubsub_BurstFasterThanItsCheck(t *testing.T) {
+	const count = 10_000
+	n := start(t, "pubsub.validate_workers", "1")
+	topic := join(t, n, "burst")
+	listen(t, topic)
+	p := newHostile(t, n)
+	packets := make([]*pb.RPC, count/100)
+	for i := range packets {
+		packets[i] = &pb.RPC{}
+		for j := range 100 {
+			packets[i].Publish = append(packets[i].Publish, p.sign(t, "burst", []byte("x"), binary.BigEndian.AppendUint64(nil, uint64(i*100+j))))
+		}
+	}
+	for _, packet := range packets {
+		p.say(t, packet)
+	}
+	until(t, "all messages are checked", func() bool {
+		info := topicInfo(topic)
+		if len(info.Rejected) > 0 {
+			t.Fatalf("%v", info.Rejected)
+		}
+		return info.Delivered == count
 	})
 }

@@ -27,7 +27,7 @@ type PubsubConfig struct {
 	MaxMessageSize  int    `json:"max_message_size" min:"1" max:"1073741824" doc:"bytes of the largest message, with its signature and other fields"`
 	MaxControlSize  int    `json:"max_control_size" min:"1024" max:"1073741824" doc:"bytes of the largest control message and list of subscriptions, and of the names of all that are remembered of a peer"`
 	OutboundQueue   int    `json:"outbound_queue" min:"1" max:"1000000" doc:"messages that may wait for one slow peer"`
-	ValidateQueue   int    `json:"validate_queue" min:"1" max:"1000000" doc:"messages that may wait for validation"`
+	ValidateQueue   int    `json:"validate_queue" min:"1" max:"1000000" doc:"messages that may wait until their signature is checked and the topic's rules are asked, 8 bytes of memory each in advance; what comes beyond that is lost and counted as rejected, 'validation queue full'"`
 	ValidateWorkers int    `json:"validate_workers" min:"0" max:"1024" doc:"messages validated at a time; 0: one per processor"`
 
 	Topics           []string `json:"topics" doc:"the only topics that may be joined, and that peers' subscriptions are remembered of; one ending in * stands for all with that prefix; empty: all"`
@@ -107,7 +107,7 @@ type GaterConfig struct {
 func defaultPubsub() PubsubConfig {
 	return PubsubConfig{
 		Enabled: true, Router: "gossipsub", RandomSize: 100, Signing: "sign", Author: "auto", MessageID: "auto", SeenMs: 120_000,
-		FloodPublish: true, MaxMessageSize: 1 << 20, MaxControlSize: 512 << 10, OutboundQueue: 1024, ValidateQueue: 4096,
+		FloodPublish: true, MaxMessageSize: 1 << 20, MaxControlSize: 512 << 10, OutboundQueue: 1024, ValidateQueue: 16384,
 		MaxSubscriptions: 10_000, Topics: []string{}, DirectPeers: []string{},
 		D: 6, DLow: 5, DHigh: 12, DScore: 4, DOut: 2, DLazy: 6, GossipFactor: 0.25, HeartbeatMs: 1000, HeartbeatDelayMs: 100,
 		HistoryLength: 5, HistoryGossip: 3, Retransmission: 3, FanoutMs: 60_000, PrunePeers: 16, PruneBackoffMs: 60_000, LeaveBackoffMs: 10_000,
