@@ -41,6 +41,7 @@ func (p *hostile) open(t testing.TB, to *core.Node) {
 	if p.s, err = p.NewStream(timeout(t), to.ID(), pubsub.GossipSubID_v11); err != nil {
 		t.Fatal(err)
 	}
+	p.say(t, &pb.RPC{}) // the protocol is agreed on with the first bytes, for which the node waits ten seconds; a test may take longer to prepare its own
 }
 
 func (p *hostile) say(t testing.TB, rpc *pb.RPC) {
