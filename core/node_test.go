@@ -106,7 +106,7 @@ func descriptors(t *testing.T) int {
 
 // Nodes give everything back: goroutines, descriptors, ports.
 func TestCloseGivesEverythingBack(t *testing.T) {
-	cycle := func() {
+	cycle := func(transport int) {
 		// Nodes are closed here, not by the test's cleanup, which would hold them.
 		open := func() *core.Node {
 			n, err := core.New(timeout(t), config(t, "listen", "/ip4/127.0.0.1/tcp/0\n/ip4/127.0.0.1/udp/0/quic-v1"), core.Inbox[core.Event]{})
@@ -118,7 +118,8 @@ func TestCloseGivesEverythingBack(t *testing.T) {
 		a, b := open(), open()
 		defer a.Close()
 		defer b.Close()
-		if _, err := a.Connect(context.Background(), b.Addresses()); err != nil {
+		// One address: where two answer, the dialler hangs up on the slower one, and b may just have opened its stream there.
+		if _, err := a.Connect(context.Background(), b.Addresses()[transport:][:1]); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := b.Ping(context.Background(), a.ID()); err != nil {
@@ -142,10 +143,11 @@ func TestCloseGivesEverythingBack(t *testing.T) {
 			t.Fatal("Done is open after Close")
 		}
 	}
-	cycle() // what is started once per process
+	cycle(0) // what is started once per process
+	cycle(1)
 	goroutines, files := runtime.NumGoroutine(), descriptors(t)
-	for range 50 {
-		cycle()
+	for i := range 50 {
+		cycle(i % 2)
 	}
 	waitForGoroutines(t, goroutines)
 	until(t, "the descriptors are back", func() bool { return descriptors(t) <= files })
