@@ -95,6 +95,7 @@ class Suite:
 
 UNITTEST = [PYTHON, "-m", "unittest", "-v"]
 SUITES = [
+    Suite("lint", "lint", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/lint/test_*.py"))], count_unittest),
     Suite("go", "Go", ["go", "test", "-race", "-v", "-count=1", "-timeout=20m", "./core/..."], count_go),
     Suite("simulation", "Go", ["go", "test", "-v", "-count=1", "-timeout=20m", "-run=Simulated", "./core"], count_go),
     Suite("dht", "Go", ["env", "DHT_NODES=100", "go", "test", "-v", "-count=1", "-timeout=20m", "-run=DHTOfManyNodes", "./core"], count_go),
