@@ -93,25 +93,29 @@ class Suite:
     """All of it, where what it needs is not to be had; each test says why."""
 
 
-UNITTEST = [PYTHON, "-m", "unittest", "-v"]
+def unittests(folder: str) -> list[str]:
+    """The command that runs the tests of tests/folder."""
+    return [PYTHON, "-m", "unittest", "-v", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob(f"tests/{folder}/test_*.py"))]
+
+
 SUITES = [
-    Suite("lint", "lint", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/lint/test_*.py"))], count_unittest),
+    Suite("lint", "lint", unittests("lint"), count_unittest),
     Suite("go", "Go", ["go", "test", "-race", "-v", "-count=1", "-timeout=20m", "./core/..."], count_go),
     Suite("simulation", "Go", ["go", "test", "-v", "-count=1", "-timeout=20m", "-run=Simulated", "./core"], count_go),
     Suite("dht", "Go", ["env", "DHT_NODES=100", "go", "test", "-v", "-count=1", "-timeout=20m", "-run=DHTOfManyNodes", "./core"], count_go),
-    Suite("abi", "ABI", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/abi/test_*.py"))], count_unittest),
+    Suite("abi", "ABI", unittests("abi"), count_unittest),
     Suite("c", "C", [PYTHON, "tests/c/run.py", "--full"], count_plain),
     Suite("c-asan", "C, ASan", [PYTHON, "tests/c/run.py", "--mode", "asan"], count_plain),
     Suite("c-valgrind", "C, valgrind", [PYTHON, "tests/c/run.py", "--mode", "valgrind"], count_plain),
     Suite("python", "Python", [PYTHON, "-m", "pytest", "-q", "tests"], count_pytest, "bindings/python"),
     Suite("node", "Node.js", ["npm", "test", "--silent"], count_node, "bindings/node"),
-    Suite("examples", "examples", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/examples/test_*.py"))], count_unittest),
-    Suite("lab", "lab", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/lab/test_*.py"))], count_unittest, may_skip=True),
-    Suite("network", "network", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/network/test_*.py"))], count_unittest),
-    Suite("interop", "interop", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/interop/test_*.py"))], count_unittest, may_skip=True),
-    Suite("bench", "bench", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/bench/test_*.py"))], count_unittest),
-    Suite("docs", "docs", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/docs/test_*.py"))], count_unittest),
-    Suite("install", "install", [*UNITTEST, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/install/test_*.py"))], count_unittest),
+    Suite("examples", "examples", unittests("examples"), count_unittest),
+    Suite("lab", "lab", unittests("lab"), count_unittest, may_skip=True),
+    Suite("network", "network", unittests("network"), count_unittest),
+    Suite("interop", "interop", unittests("interop"), count_unittest, may_skip=True),
+    Suite("bench", "bench", unittests("bench"), count_unittest),
+    Suite("docs", "docs", unittests("docs"), count_unittest),
+    Suite("install", "install", unittests("install"), count_unittest),
 ]
 
 
